@@ -1,12 +1,22 @@
-//! The screen of a terminal, its styles, and keys that all screens share.
+//! The screen of a terminal, its styles, and what all screens share: their loop, keys, filter and lists.
 
 use std::io;
+use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
+use anyhow::Context;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::crossterm::{execute, queue};
 use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
 use ratatui::{DefaultTerminal, Frame};
+
+use crate::exit::Outcome;
+
+/// The longest wait for a key before checking for a request to terminate.
+pub(crate) const WAIT: Duration = Duration::from_millis(100);
+/// The outcome after Ctrl-C, which is a key on a screen: the exit status is that of SIGINT.
+pub(crate) const INTERRUPTED: Outcome = Outcome::Interrupted(130);
 
 /// Returns whether standard output is a terminal that supports a screen.
 pub(crate) fn can_show_a_screen() -> bool {
@@ -19,20 +29,46 @@ pub(crate) struct Screen {
     terminal: DefaultTerminal,
 }
 
+/// What a screen shows, and what its keys do.
+pub(crate) trait Interactive {
+    fn draw(&mut self, frame: &mut Frame<'_>);
+    fn handle(&mut self, key: KeyCode) -> KeyAction;
+}
+
 impl Screen {
-    pub(crate) fn open() -> io::Result<Self> {
-        match ratatui::try_init() {
-            Ok(terminal) => Ok(Self { terminal }),
-            Err(error) => {
-                // The setup may have been done in part.
-                let _ = ratatui::try_restore();
-                Err(error)
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        let opened = ratatui::try_init().map(|terminal| Self { terminal });
+        // If it fails, the setup may have been done in part.
+        let opened = opened.inspect_err(|_| drop(ratatui::try_restore()));
+        opened.context("cannot show a screen on this terminal")
+    }
+
+    /// Handles the keys that were pressed, and draws if anything has changed. Then waits for the next key, at most until
+    /// `due`.
+    pub(crate) fn turn(
+        &mut self,
+        shown: &mut impl Interactive,
+        mut has_changed: bool,
+        due: Instant,
+    ) -> anyhow::Result<KeyAction> {
+        let keyboard = "cannot read the keyboard";
+        while event::poll(Duration::ZERO).context(keyboard)? {
+            has_changed = true;
+            let key = pressed(&event::read().context(keyboard)?);
+            match key.map_or_else(|action| action, |key| shown.handle(key)) {
+                KeyAction::Continue => {}
+                action => return Ok(action),
             }
         }
+        if has_changed {
+            self.draw(|frame| shown.draw(frame)).context("cannot draw on the terminal")?;
+        }
+        event::poll(due.saturating_duration_since(Instant::now()).min(WAIT)).context(keyboard)?;
+        Ok(KeyAction::Continue)
     }
 
     /// Draws a picture. Terminals with synchronized updates show it only when it is complete.
-    pub(crate) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+    fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self.terminal.draw(render).map(drop);
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
@@ -83,6 +119,19 @@ impl Theme {
             key: bold,
         }
     }
+
+    /// Returns a line of keys and what they do.
+    pub(crate) fn keys(&self, keys: &[(&'static str, &str)]) -> Line<'static> {
+        let spans = keys.iter().flat_map(|(key, what)| {
+            [Span::styled(*key, self.key), Span::styled(format!(" {what}  "), self.dim)]
+        });
+        Line::from_iter(spans)
+    }
+
+    /// Returns a line of the help, whose first word has this width.
+    pub(crate) fn help(&self, (word, what): (&str, &'static str), width: usize) -> Line<'static> {
+        Line::from_iter([Span::styled(format!("{word:<width$}"), self.key), Span::raw(what)])
+    }
 }
 
 /// What to do after a key.
@@ -95,7 +144,7 @@ pub(crate) enum KeyAction {
 }
 
 /// Returns the key that was pressed, or what to do if it means the same on every screen.
-pub(crate) fn pressed(event: &Event) -> Result<KeyCode, KeyAction> {
+fn pressed(event: &Event) -> Result<KeyCode, KeyAction> {
     let Event::Key(key) = event else { return Err(KeyAction::Continue) };
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
@@ -106,42 +155,59 @@ pub(crate) fn pressed(event: &Event) -> Result<KeyCode, KeyAction> {
     }
 }
 
-/// What a key does while a text is typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Typing {
-    Done,
-    Cancelled,
-    Changed(TextChange),
-    Other,
+/// Returns by how many rows a key moves, if there are this many on a page.
+pub(crate) fn rows_moved(key: KeyCode, page: usize) -> Option<isize> {
+    let page = page.cast_signed().max(1);
+    Some(match key {
+        KeyCode::Down | KeyCode::Char('j') => 1,
+        KeyCode::Up | KeyCode::Char('k') => -1,
+        KeyCode::PageDown => page,
+        KeyCode::PageUp => -page,
+        KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+        KeyCode::End | KeyCode::Char('G') => isize::MAX,
+        _ => return None,
+    })
 }
 
-/// A change of a text by a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TextChange {
-    Add(char),
-    RemoveLast,
+/// Returns the first row to show of a list, so that the selected one is visible.
+pub(crate) fn first_row(shown: usize, selected: usize, page: usize, rows: usize) -> usize {
+    shown.clamp((selected + 1).saturating_sub(page), selected).min(rows.saturating_sub(page))
 }
 
-/// Returns what a key does while a text is typed.
-pub(crate) const fn typed(code: KeyCode) -> Typing {
-    match code {
-        KeyCode::Enter => Typing::Done,
-        KeyCode::Esc => Typing::Cancelled,
-        KeyCode::Backspace => Typing::Changed(TextChange::RemoveLast),
-        KeyCode::Char(character) => Typing::Changed(TextChange::Add(character)),
-        _ => Typing::Other,
-    }
+/// A text that selects what is shown, in lowercase.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) text: String,
+    /// Whether it is being typed.
+    pub(crate) is_typing: bool,
 }
 
-impl TextChange {
-    /// Changes a text, which stays in lowercase.
-    pub(crate) fn apply(self, text: &mut String) {
-        const LONGEST: usize = 64;
-        match self {
-            Self::RemoveLast => drop(text.pop()),
-            Self::Add(character) if text.chars().count() < LONGEST => text.extend(character.to_lowercase()),
-            Self::Add(_) => {}
+impl Filter {
+    const LONGEST: usize = 64;
+
+    /// Handles a key while the text is typed; returns whether it has a meaning there.
+    pub(crate) fn handle(&mut self, key: KeyCode) -> bool {
+        match key {
+            KeyCode::Enter => self.is_typing = false,
+            KeyCode::Esc => *self = Self::default(),
+            KeyCode::Backspace => drop(self.text.pop()),
+            KeyCode::Char(added) if self.text.chars().count() < Self::LONGEST => {
+                self.text.extend(added.to_lowercase());
+            }
+            KeyCode::Char(_) => {}
+            _ => return false,
         }
+        true
+    }
+
+    /// Returns the line about the filter. A warning is more important than one that is not being typed.
+    pub(crate) fn status(&self, theme: Theme, warning: Option<Line<'static>>) -> Option<Line<'static>> {
+        let Self { text, is_typing } = self;
+        if *is_typing {
+            return Some(Line::styled(format!("only with: {text}▏"), theme.key));
+        }
+        let line = || Line::styled(format!("only with: {text}  (Esc shows all)"), theme.dim);
+        warning.or_else(|| (!text.is_empty()).then(line))
     }
 }
 

@@ -309,23 +309,12 @@ impl SendOptions {
     }
 
     pub(crate) fn outgoing<'a>(&self, payload: &'a [u8]) -> mcast::Outgoing<'a> {
-        let mut outgoing = mcast::Outgoing::new(payload);
-        if let Some(to) = self.to {
-            outgoing = outgoing.to(to);
-        }
-        if let Some(interface) = self.interface {
-            outgoing = outgoing.by(interface);
-        }
-        if let Some(hops) = self.hop_limit {
-            outgoing = outgoing.hop_limit(hops);
-        }
-        if let Some(class) = self.traffic_class {
-            outgoing = outgoing.traffic_class(class);
-        }
-        if let Some(source) = self.source_address {
-            outgoing = outgoing.from_address(source);
-        }
-        outgoing
+        let outgoing = mcast::Outgoing::new(payload);
+        let outgoing = self.to.into_iter().fold(outgoing, mcast::Outgoing::to);
+        let outgoing = self.interface.into_iter().fold(outgoing, mcast::Outgoing::by);
+        let outgoing = self.hop_limit.into_iter().fold(outgoing, mcast::Outgoing::hop_limit);
+        let outgoing = self.traffic_class.into_iter().fold(outgoing, mcast::Outgoing::traffic_class);
+        self.source_address.into_iter().fold(outgoing, mcast::Outgoing::from_address)
     }
 }
 

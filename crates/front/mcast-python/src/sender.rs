@@ -534,26 +534,13 @@ impl Settings {
             .dont_fragment(self.dont_fragment)
             .segmentation(self.segmentation)
             .follow(self.follow);
-        for destination in &self.destinations {
-            builder = builder.to(destination.clone());
-        }
+        builder = self.destinations.iter().cloned().fold(builder, SenderBuilder::to);
         builder = self.hop_limit.into_iter().fold(builder, SenderBuilder::hop_limit);
         builder = self.hosts.iter().cloned().fold(builder, SenderBuilder::to_host);
-        for interface in &self.interfaces {
-            builder = builder.interface(interface.clone());
-        }
-        if let Some(class) = self.traffic_class {
-            builder = builder.traffic_class(class);
-        }
-        if let Some(address) = self.source_address {
-            builder = builder.source_address(address);
-        }
-        if let Some(bytes) = self.send_buffer {
-            builder = builder.send_buffer(bytes);
-        }
-        if let Some(pace) = self.pace {
-            builder = builder.pace(pace);
-        }
-        builder.build()
+        builder = self.interfaces.iter().cloned().fold(builder, SenderBuilder::interface);
+        builder = self.traffic_class.into_iter().fold(builder, SenderBuilder::traffic_class);
+        builder = self.source_address.into_iter().fold(builder, SenderBuilder::source_address);
+        builder = self.send_buffer.into_iter().fold(builder, SenderBuilder::send_buffer);
+        self.pace.into_iter().fold(builder, SenderBuilder::pace).build()
     }
 }

@@ -359,12 +359,8 @@ impl Settings {
         builder = self.listen.iter().cloned().fold(builder, ReceiverBuilder::listen);
         builder =
             listen_broadcasts(self.listen_broadcast, &self.interfaces).fold(builder, ReceiverBuilder::listen);
-        if let Some(bytes) = self.receive_buffer {
-            builder = builder.receive_buffer(bytes);
-        }
-        if let Some(on) = self.loopback {
-            builder = builder.loopback(on);
-        }
+        builder = self.receive_buffer.into_iter().fold(builder, ReceiverBuilder::receive_buffer);
+        builder = self.loopback.into_iter().fold(builder, ReceiverBuilder::loopback);
         builder.build().map(Open::new)
     }
 }

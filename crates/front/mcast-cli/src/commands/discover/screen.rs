@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use mcast_terminal::Console;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryKey};
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode};
+use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -17,14 +16,12 @@ use super::{DiscoverPlan, text};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
-use crate::screen::{KeyAction, Screen, Theme, Typing, cut, pressed, typed};
+use crate::screen::{
+    Filter, INTERRUPTED, Interactive, KeyAction, Screen, Theme, WAIT, cut, first_row, rows_moved,
+};
 
-/// The longest wait for a key before checking for a request to terminate.
-const WAIT: Duration = Duration::from_millis(100);
 /// How often the list is updated.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The exit status after SIGINT. On the screen, Ctrl-C is a key.
-const INTERRUPTED: u8 = 130;
 /// The width of names in the details.
 const LABEL: usize = 16;
 
@@ -42,8 +39,7 @@ pub(super) fn run(
         entries: Vec::new(),
         shown: Vec::new(),
         view: View::List,
-        filter: String::new(),
-        is_typing: false,
+        filter: Filter::default(),
         is_paused: false,
         asks: plan.asks,
         selected: None,
@@ -52,7 +48,7 @@ pub(super) fn run(
         page: 1,
         scroll: 0,
     };
-    let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
+    let mut screen = Screen::open()?;
     let outcome = show(&mut screen, &mut state, interrupt);
     drop(screen);
     let outcome = outcome?;
@@ -64,23 +60,17 @@ fn show(screen: &mut Screen, state: &mut State<'_>, interrupt: &Interrupt) -> an
     let mut due = start;
     loop {
         let now = Instant::now();
-        let mut has_changed = now >= due;
+        let has_changed = now >= due;
         if has_changed {
             state.refresh();
             // In the first second much appears.
             let interval = if start.elapsed() < INTERVAL { WAIT } else { INTERVAL };
             due = (due + interval).max(now);
         }
-        while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
-            has_changed = true;
-            match state.handle(&event::read().context("cannot read the keyboard")?) {
-                KeyAction::Continue => {}
-                KeyAction::Quit => return Ok(Outcome::Yes),
-                KeyAction::Interrupted => return Ok(Outcome::Interrupted(INTERRUPTED)),
-            }
-        }
-        if has_changed {
-            screen.draw(|frame| state.draw(frame)).context("cannot draw on the terminal")?;
+        match screen.turn(state, has_changed, due)? {
+            KeyAction::Continue => {}
+            KeyAction::Quit => return Ok(Outcome::Yes),
+            KeyAction::Interrupted => return Ok(INTERRUPTED),
         }
         if let Some(outcome) = interrupt.outcome() {
             return Ok(outcome);
@@ -89,8 +79,6 @@ fn show(screen: &mut Screen, state: &mut State<'_>, interrupt: &Interrupt) -> an
         if is_over || state.discovery.is_over() {
             return Ok(Outcome::Yes);
         }
-        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
-        event::poll(wait).context("cannot read the keyboard")?;
     }
 }
 
@@ -110,10 +98,7 @@ struct State<'a> {
     /// The indexes of the entries shown.
     shown: Vec<usize>,
     view: View,
-    /// Only entries that contain this text, in lowercase.
-    filter: String,
-    /// Whether the filter is being typed.
-    is_typing: bool,
+    filter: Filter,
     is_paused: bool,
     /// Whether it has asked.
     asks: bool,
@@ -150,8 +135,8 @@ impl State<'_> {
     }
 
     fn arrange(&mut self) {
-        let admits =
-            |entry: &Discovered| self.filter.is_empty() || entry.matches(&self.filter) || self.shows(entry);
+        let filter = &self.filter.text;
+        let admits = |entry: &Discovered| filter.is_empty() || entry.matches(filter) || self.shows(entry);
         let shown = self.entries.iter().enumerate().filter(|(_, entry)| admits(entry));
         self.shown = shown.map(|(place, _)| place).collect();
     }
@@ -160,7 +145,7 @@ impl State<'_> {
     fn shows(&self, entry: &Discovered) -> bool {
         let columns =
             [text::kind(entry), text::place(entry, self.discovery), entry.key.protocol.name().to_owned()];
-        columns.iter().any(|column| column.to_lowercase().contains(&self.filter))
+        columns.iter().any(|column| column.to_lowercase().contains(&self.filter.text))
     }
 
     /// Returns the number of the selected row.
@@ -184,38 +169,6 @@ impl State<'_> {
         self.selected = self.entry(self.position).map(|entry| entry.key.clone());
     }
 
-    fn handle(&mut self, event: &Event) -> KeyAction {
-        let code = match pressed(event) {
-            Ok(code) => code,
-            Err(action) => return action,
-        };
-        if self.is_typing {
-            self.type_filter(code);
-            return KeyAction::Continue;
-        }
-        match code {
-            KeyCode::Char('q') => return KeyAction::Quit,
-            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.switch(View::Help),
-            KeyCode::Enter => self.switch(View::Detail),
-            KeyCode::Esc if self.view == View::List => {
-                self.filter.clear();
-                self.arrange();
-            }
-            KeyCode::Esc => self.view = View::List,
-            KeyCode::Char('/') => {
-                self.view = View::List;
-                self.is_typing = true;
-            }
-            KeyCode::Char('a') => {
-                self.asks = true;
-                self.discovery.ask();
-            }
-            KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
-            code => self.go(code),
-        }
-        KeyAction::Continue
-    }
-
     fn switch(&mut self, view: View) {
         self.view = if self.view == view { View::List } else { view };
         self.scroll = 0;
@@ -224,68 +177,11 @@ impl State<'_> {
     }
 
     fn go(&mut self, code: KeyCode) {
-        let page = self.page.cast_signed().max(1);
-        let by = match code {
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::PageDown => page,
-            KeyCode::PageUp => -page,
-            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
-            KeyCode::End | KeyCode::Char('G') => isize::MAX,
-            _ => return,
-        };
+        let Some(by) = rows_moved(code, self.page) else { return };
         match self.view {
             View::List => self.step(by),
             _ => self.scroll = self.scroll.saturating_add_signed(by),
         }
-    }
-
-    fn type_filter(&mut self, code: KeyCode) {
-        match typed(code) {
-            Typing::Done => self.is_typing = false,
-            Typing::Cancelled => {
-                self.is_typing = false;
-                self.filter.clear();
-            }
-            Typing::Changed(change) => change.apply(&mut self.filter),
-            Typing::Other => self.go(code),
-        }
-        self.arrange();
-    }
-
-    fn draw(&mut self, frame: &mut Frame<'_>) {
-        let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]);
-        let [head, body, foot] = rows.areas(frame.area());
-        frame.render_widget(Paragraph::new(vec![self.title(), self.status()]), head);
-        match self.view {
-            View::List => self.draw_list(frame, body),
-            View::Detail => {
-                let lines = self.details();
-                self.draw_lines(frame, body, lines);
-            }
-            View::Help => {
-                let line = |(key, what): (&str, &str)| {
-                    Line::from(vec![
-                        Span::styled(format!("{key:<24}"), self.theme.key),
-                        Span::raw(what.to_owned()),
-                    ])
-                };
-                let lines = KEYS.into_iter().map(line).collect();
-                self.draw_lines(frame, body, lines);
-            }
-        }
-        let keys = [
-            ("q", "quit"),
-            ("?", "help"),
-            ("Enter", "details"),
-            ("/", "filter"),
-            ("a", "ask"),
-            ("p", "pause"),
-        ];
-        let spans = keys.iter().flat_map(|(key, what)| {
-            [Span::styled(*key, self.theme.key), Span::styled(format!(" {what}  "), self.theme.dim)]
-        });
-        frame.render_widget(Line::from(spans.collect::<Vec<_>>()), foot);
     }
 
     fn title(&self) -> Line<'static> {
@@ -305,14 +201,9 @@ impl State<'_> {
 
     /// Returns the most important status.
     fn status(&self) -> Line<'static> {
-        if self.is_typing {
-            return Line::styled(format!("only with: {}▏", self.filter), self.theme.key);
-        }
-        if let Some(drops) = text::drops(self.discovery) {
-            return Line::styled(drops, self.theme.warning);
-        }
-        if !self.filter.is_empty() {
-            return Line::styled(format!("only with: {}  (Esc shows all)", self.filter), self.theme.dim);
+        let drops = text::drops(self.discovery).map(|drops| Line::styled(drops, self.theme.warning));
+        if let Some(line) = self.filter.status(self.theme, drops) {
+            return line;
         }
         let unseen = self.discovery.coverage().unseen();
         let mut status =
@@ -335,8 +226,7 @@ impl State<'_> {
             return frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: true }), area);
         }
         let selected = self.selected_row();
-        let least = (selected + 1).saturating_sub(page);
-        let top = self.top.clamp(least, selected).min(self.shown.len().saturating_sub(page));
+        let top = first_row(self.top, selected, page, self.shown.len());
         let rows: Vec<_> = (top..self.shown.len().min(top + page))
             .filter_map(|row| Some((row, self.cells(self.entry(row)?))))
             .collect();
@@ -410,6 +300,59 @@ impl State<'_> {
         self.scroll = self.scroll.min(lines.len().saturating_sub(self.page));
         let shown: Vec<_> = lines.into_iter().skip(self.scroll).collect();
         frame.render_widget(Paragraph::new(shown).wrap(Wrap { trim: false }), area);
+    }
+}
+
+impl Interactive for State<'_> {
+    fn handle(&mut self, key: KeyCode) -> KeyAction {
+        if self.filter.is_typing {
+            if !self.filter.handle(key) {
+                self.go(key);
+            }
+            self.arrange();
+            return KeyAction::Continue;
+        }
+        match key {
+            KeyCode::Char('q') => return KeyAction::Quit,
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.switch(View::Help),
+            KeyCode::Enter => self.switch(View::Detail),
+            KeyCode::Esc if self.view == View::List => {
+                self.filter.text.clear();
+                self.arrange();
+            }
+            KeyCode::Esc => self.view = View::List,
+            KeyCode::Char('/') => {
+                self.view = View::List;
+                self.filter.is_typing = true;
+            }
+            KeyCode::Char('a') => {
+                self.asks = true;
+                self.discovery.ask();
+            }
+            KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
+            key => self.go(key),
+        }
+        KeyAction::Continue
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>) {
+        let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]);
+        let [head, body, foot] = rows.areas(frame.area());
+        frame.render_widget(Paragraph::new(vec![self.title(), self.status()]), head);
+        match self.view {
+            View::List => self.draw_list(frame, body),
+            View::Detail => self.draw_lines(frame, body, self.details()),
+            View::Help => self.draw_lines(frame, body, KEYS.map(|pair| self.theme.help(pair, 24)).into()),
+        }
+        let keys = self.theme.keys(&[
+            ("q", "quit"),
+            ("?", "help"),
+            ("Enter", "details"),
+            ("/", "filter"),
+            ("a", "ask"),
+            ("p", "pause"),
+        ]);
+        frame.render_widget(keys, foot);
     }
 }
 

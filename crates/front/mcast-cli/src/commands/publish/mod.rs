@@ -386,24 +386,14 @@ impl StreamOptions {
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
         let mut builder = builder.flow(self.flow.control).congestion(self.flow.congestion);
-        if let Some(time) = self.evict_after {
-            builder = builder.eviction(time);
-        }
+        builder = self.evict_after.into_iter().fold(builder, PublisherBuilder::eviction);
         if let Some(name) = self.own_name() {
             builder = builder.stream(StreamId::named(name));
         }
-        if let Some(path) = &self.state {
-            builder = builder.state_file(path);
-        }
-        if let Some(name) = &self.announce {
-            builder = builder.announce(name);
-        }
-        if let Some(bytes) = self.history {
-            builder = builder.retransmission_buffer(bytes);
-        }
-        if let Some(bytes) = self.datagram {
-            builder = builder.datagram(bytes);
-        }
+        builder = self.state.as_ref().into_iter().fold(builder, PublisherBuilder::state_file);
+        builder = self.announce.as_ref().into_iter().fold(builder, PublisherBuilder::announce);
+        builder = self.history.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
+        builder = self.datagram.into_iter().fold(builder, PublisherBuilder::datagram);
         if let Some(rate) = self.rate {
             builder = rate.apply_to(builder);
         }

@@ -381,9 +381,7 @@ impl Arguments {
                 .into());
         }
         let id = id.or_else(|| reached.map(|stored| stored.stream));
-        if let Some(id) = id {
-            builder = builder.stream(id);
-        }
+        builder = id.into_iter().fold(builder, SubscriberBuilder::stream);
         let limit = stream.from.largest_snapshot();
         let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(limit as u64);
         Ok(SubscribePlan {

@@ -134,9 +134,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<PerfR
         .wire(arguments.wire.policy())
         // Metadata from the kernel would lengthen the measured round trips.
         .details(!reply);
-    if let Some(bytes) = arguments.buffer {
-        builder = builder.receive_buffer(bytes);
-    }
+    builder = arguments.buffer.into_iter().fold(builder, ReceiverBuilder::receive_buffer);
     if arguments.spin {
         builder = builder.spin(AWAKE);
     }

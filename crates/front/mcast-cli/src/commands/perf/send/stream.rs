@@ -72,9 +72,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<StreamSendPl
     if let Some(path) = &messages.key {
         builder = builder.keys(read_keys(path, console)?);
     }
-    if let Some(bytes) = messages.history {
-        builder = builder.retransmission_buffer(bytes);
-    }
+    builder = messages.history.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
     Ok(StreamSendPlan {
         builder,
         group: arguments.groups.join(", "),

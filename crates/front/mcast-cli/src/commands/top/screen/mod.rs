@@ -4,15 +4,13 @@ mod detail;
 mod state;
 mod streams;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use anyhow::Context;
 use mcast::interface::Interface;
 use mcast_terminal::Console;
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::crossterm::event::KeyCode;
+use ratatui::layout::{Constraint, Layout};
 use state::{State, View};
 use streams::scrolled;
 
@@ -21,12 +19,7 @@ use super::{Served, TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::receiving::SilentInterfaces;
-use crate::screen::{KeyAction, Screen, Typing, pressed, typed};
-
-/// The longest wait for a key before checking for a request to terminate.
-const WAIT: Duration = Duration::from_millis(100);
-/// The exit status after SIGINT. On the screen, Ctrl-C is a key.
-const INTERRUPTED: u8 = 130;
+use crate::screen::{INTERRUPTED, Interactive, KeyAction, Screen, rows_moved};
 
 /// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
@@ -42,7 +35,7 @@ pub(super) fn run(
     if !places.is_empty() {
         state.show_message(places.join("; "));
     }
-    let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
+    let mut screen = Screen::open()?;
     let ended = show(&mut screen, &mut state, named, plan, interrupt);
     drop(screen);
     // The terminal is restored, so that notes stay visible.
@@ -65,7 +58,7 @@ fn show(
     let mut due = start;
     loop {
         let now = Instant::now();
-        let mut has_changed = now >= due;
+        let has_changed = now >= due;
         if has_changed {
             state.refresh(SystemTime::now());
             let silent = silent_interfaces.of_captured(named);
@@ -75,73 +68,74 @@ fn show(
             // Missed intervals (for example after a suspend) are skipped.
             due = (due + plan.watch.interval).max(now);
         }
-        while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
-            has_changed = true;
-            match handle(state, &event::read().context("cannot read the keyboard")?) {
-                KeyAction::Continue => {}
-                KeyAction::Quit => return Ok(None),
-                KeyAction::Interrupted => return Ok(Some(Outcome::Interrupted(INTERRUPTED))),
-            }
-        }
-        if has_changed {
-            screen.draw(|frame| draw(frame, state)).context("cannot draw on the terminal")?;
+        match screen.turn(state, has_changed, due)? {
+            KeyAction::Continue => {}
+            KeyAction::Quit => return Ok(None),
+            KeyAction::Interrupted => return Ok(Some(INTERRUPTED)),
         }
         let is_over = plan.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
         if interrupt.has_arrived() || is_over || state.source_has_failed() {
             return Ok(None);
         }
-        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
-        event::poll(wait).context("cannot read the keyboard")?;
     }
-}
-
-fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
-    let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(2)]);
-    let [head, body, foot] = rows.areas(frame.area());
-    streams::draw_head(frame, head, state);
-    match state.view {
-        View::Streams => streams::draw(frame, body, state),
-        View::Detail => detail::draw(frame, body, state),
-        View::Network => streams::draw_network(frame, body, state),
-        View::Columns => streams::draw_columns(frame, body, state),
-        View::Help => draw_help(frame, body, state),
-    }
-    streams::draw_foot(frame, foot, state);
 }
 
 /// The number of columns by which long lines move.
 const SIDEWAYS: usize = 16;
 
-fn handle(state: &mut State<'_>, event: &Event) -> KeyAction {
-    let code = match pressed(event) {
-        Ok(code) => code,
-        Err(action) => return action,
-    };
-    if state.is_typing {
-        type_filter(state, code);
-        return KeyAction::Continue;
-    }
-    match code {
-        KeyCode::Char('q') => return KeyAction::Quit,
-        KeyCode::Char('?' | 'h') | KeyCode::F(1) => switch(state, View::Help),
-        KeyCode::Tab | KeyCode::Char('n') => switch(state, View::Network),
-        KeyCode::Enter => switch(state, View::Detail),
-        KeyCode::Esc => back(state),
-        KeyCode::Char('/') => {
-            state.view = View::Streams;
-            state.is_typing = true;
+impl Interactive for State<'_> {
+    fn handle(&mut self, key: KeyCode) -> KeyAction {
+        if self.filter.is_typing {
+            if !self.filter.handle(key) {
+                go(self, key);
+            }
+            self.arrange();
+            return KeyAction::Continue;
         }
-        KeyCode::Char('c') => switch(state, View::Columns),
-        KeyCode::Char(' ') if state.view == View::Columns => state.toggle_column(),
-        KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
-        KeyCode::Char('s') => state.sort_by_next(1),
-        KeyCode::Char('S') => state.sort_by_next(-1),
-        KeyCode::Char('r') => state.reverse(),
-        KeyCode::Char('w') => state.record_or_end(),
-        KeyCode::Char('x') => state.clear(),
-        code => go(state, code),
+        match key {
+            KeyCode::Char('q') => return KeyAction::Quit,
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => switch(self, View::Help),
+            KeyCode::Tab | KeyCode::Char('n') => switch(self, View::Network),
+            KeyCode::Enter => switch(self, View::Detail),
+            KeyCode::Esc if self.view == View::Streams => {
+                self.filter.text.clear();
+                self.arrange();
+            }
+            KeyCode::Esc => self.view = View::Streams,
+            KeyCode::Char('/') => {
+                self.view = View::Streams;
+                self.filter.is_typing = true;
+            }
+            KeyCode::Char('c') => switch(self, View::Columns),
+            KeyCode::Char(' ') if self.view == View::Columns => self.toggle_column(),
+            KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char('s') => self.sort_by_next(1),
+            KeyCode::Char('S') => self.sort_by_next(-1),
+            KeyCode::Char('r') => self.reverse(),
+            KeyCode::Char('w') => self.record_or_end(),
+            KeyCode::Char('x') => self.clear(),
+            key => go(self, key),
+        }
+        KeyAction::Continue
     }
-    KeyAction::Continue
+
+    fn draw(&mut self, frame: &mut Frame<'_>) {
+        let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(2)]);
+        let [head, body, foot] = rows.areas(frame.area());
+        streams::draw_head(frame, head, self);
+        match self.view {
+            View::Streams => streams::draw(frame, body, self),
+            View::Detail => detail::draw(frame, body, self),
+            View::Network => streams::draw_network(frame, body, self),
+            View::Columns => streams::draw_columns(frame, body, self),
+            View::Help => {
+                let mut lines = Vec::from(KEYS.map(|pair| self.theme.help(pair, 24)));
+                lines.extend(COLUMNS.map(|pair| self.theme.help(pair, 16)));
+                scrolled(frame, body, self, lines);
+            }
+        }
+        streams::draw_foot(frame, foot, self);
+    }
 }
 
 /// Shows a view, or returns to the streams if it is already shown.
@@ -154,26 +148,13 @@ fn switch(state: &mut State<'_>, view: View) {
     }
 }
 
-fn back(state: &mut State<'_>) {
-    match state.view {
-        View::Streams => state.filter(String::clear),
-        _ => state.view = View::Streams,
+fn go(state: &mut State<'_>, key: KeyCode) {
+    match key {
+        KeyCode::Right => state.sideways = state.sideways.saturating_add(SIDEWAYS),
+        KeyCode::Left => state.sideways = state.sideways.saturating_sub(SIDEWAYS),
+        _ => {}
     }
-}
-
-fn go(state: &mut State<'_>, code: KeyCode) {
-    let page = state.page.cast_signed().max(1);
-    let by = match code {
-        KeyCode::Down | KeyCode::Char('j') => 1,
-        KeyCode::Up | KeyCode::Char('k') => -1,
-        KeyCode::PageDown => page,
-        KeyCode::PageUp => -page,
-        KeyCode::Home | KeyCode::Char('g') => isize::MIN,
-        KeyCode::End | KeyCode::Char('G') => isize::MAX,
-        KeyCode::Right => return state.sideways = state.sideways.saturating_add(SIDEWAYS),
-        KeyCode::Left => return state.sideways = state.sideways.saturating_sub(SIDEWAYS),
-        _ => return,
-    };
+    let Some(by) = rows_moved(key, state.page) else { return };
     match state.view {
         View::Streams => state.step(by),
         View::Columns => {
@@ -181,23 +162,6 @@ fn go(state: &mut State<'_>, code: KeyCode) {
             state.column = state.column.saturating_add_signed(by).min(last);
         }
         _ => state.scroll = state.scroll.saturating_add_signed(by),
-    }
-}
-
-fn type_filter(state: &mut State<'_>, code: KeyCode) {
-    match typed(code) {
-        Typing::Done => state.is_typing = false,
-        Typing::Cancelled => {
-            state.is_typing = false;
-            state.filter(String::clear);
-        }
-        Typing::Changed(change) => state.filter(|text| change.apply(text)),
-        Typing::Other
-            if matches!(code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown) =>
-        {
-            go(state, code);
-        }
-        Typing::Other => {}
     }
 }
 
@@ -228,13 +192,3 @@ const COLUMNS: [(&str, &str); 10] = [
     ("joined", "processes here, then hosts whose reports were seen: with"),
     ("", "IGMPv2 and MLDv1, a host is silent when another has reported"),
 ];
-
-fn draw_help(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
-    let theme = state.theme;
-    let line = |(key, what): &(&str, &str), width| {
-        Line::from(vec![Span::styled(format!("{key:<width$}"), theme.key), Span::raw((*what).to_owned())])
-    };
-    let mut lines: Vec<Line<'_>> = KEYS.iter().map(|pair| line(pair, 24)).collect();
-    lines.extend(COLUMNS.iter().map(|pair| line(pair, 16)));
-    scrolled(frame, area, state, lines);
-}

@@ -9,7 +9,7 @@ use mcast_watch::{Row, StreamKey};
 use super::super::TopPlan;
 use super::super::text::{self, Column};
 use crate::output::{count_of, rfc3339};
-use crate::screen::Theme;
+use crate::screen::{Filter, Theme};
 use mcast_watch::live::{Monitor, MonitorReport, RecordingStatus};
 
 /// The view in the middle of the screen.
@@ -38,10 +38,7 @@ pub(super) struct State<'a> {
     pub(super) column: usize,
     pub(super) sort: Column,
     pub(super) reversed: bool,
-    /// Only streams that contain this text, in lowercase.
-    pub(super) filter: String,
-    /// Whether the filter is being typed.
-    pub(super) is_typing: bool,
+    pub(super) filter: Filter,
     pub(super) is_paused: bool,
     pub(super) selected: Option<StreamKey>,
     /// The number of the selected row, which is selected next when the stream is gone.
@@ -76,8 +73,7 @@ impl<'a> State<'a> {
             column: 0,
             sort: plan.sort,
             reversed: false,
-            filter: String::new(),
-            is_typing: false,
+            filter: Filter::default(),
             is_paused: false,
             selected: None,
             position: 0,
@@ -167,11 +163,6 @@ impl<'a> State<'a> {
         self.arrange();
     }
 
-    pub(super) fn filter(&mut self, change: impl FnOnce(&mut String)) {
-        change(&mut self.filter);
-        self.arrange();
-    }
-
     /// Starts to record the selected stream, or ends the recording.
     pub(super) fn record_or_end(&mut self) {
         if let Some(ended) = self.monitor.end_recording() {
@@ -199,7 +190,7 @@ impl<'a> State<'a> {
     }
 
     /// Filters and sorts the streams.
-    fn arrange(&mut self) {
+    pub(super) fn arrange(&mut self) {
         let streams = self.picture.watch.streams.iter().enumerate();
         let mut rows: Vec<_> = streams.filter(|(_, row)| self.admits(row)).collect();
         text::sort(&mut rows, |(_, row)| row, self.sort, self.reversed, &self.picture);
@@ -209,8 +200,9 @@ impl<'a> State<'a> {
     fn admits(&self, row: &Row) -> bool {
         const SEARCHED: [Column; 6] =
             [Column::Group, Column::Name, Column::Source, Column::Interface, Column::Payload, Column::Joined];
-        let holds = |column: &Column| column.text(row, &self.picture).to_lowercase().contains(&self.filter);
-        self.filter.is_empty() || SEARCHED.iter().any(holds)
+        let holds =
+            |column: &Column| column.text(row, &self.picture).to_lowercase().contains(&self.filter.text);
+        self.filter.text.is_empty() || SEARCHED.iter().any(holds)
     }
 }
 

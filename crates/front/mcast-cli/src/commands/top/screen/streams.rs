@@ -20,7 +20,7 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap};
 use super::state::{State, View, describe_recording};
 use crate::commands::top::text::{self, Column, LossLevel, short, sources};
 use crate::output::{SafeText, clock_time, count, count_of, span};
-use crate::screen::{Theme, cut};
+use crate::screen::{Theme, cut, first_row};
 
 pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
     let lines = vec![title(state), status(state)];
@@ -56,16 +56,21 @@ fn title(state: &State<'_>) -> Line<'static> {
 
 /// Returns the most important status.
 fn status(state: &State<'_>) -> Line<'static> {
+    let order = || {
+        let order = if state.reversed { ", reversed" } else { "" };
+        Line::styled(format!("by {}{order}", state.sort.title()), state.theme.dim)
+    };
+    state.filter.status(state.theme, warning(state)).unwrap_or_else(order)
+}
+
+fn warning(state: &State<'_>) -> Option<Line<'static>> {
     let (theme, report) = (state.theme, &state.picture.watch);
-    if state.is_typing {
-        return Line::styled(format!("only with: {}▏", state.filter), theme.key);
-    }
     if let Some(recording) = &state.picture.recording {
         let style = if recording.failure.is_some() { theme.bad } else { theme.warning };
-        return Line::styled(format!("● {}", describe_recording(recording)), style);
+        return Some(Line::styled(format!("● {}", describe_recording(recording)), style));
     }
     if let Some(message) = state.message() {
-        return Line::styled(message.to_owned(), theme.warning);
+        return Some(Line::styled(message.to_owned(), theme.warning));
     }
     let mut parts = Vec::new();
     if let Some(lost) = state.picture.lost.filter(|lost| *lost > 0) {
@@ -77,15 +82,7 @@ fn status(state: &State<'_>) -> Line<'static> {
     if let Some(failure) = state.monitor.local_members_failure() {
         parts.push(format!("cannot determine which processes have joined: {failure}"));
     }
-    if !parts.is_empty() {
-        return Line::styled(parts.join("; "), theme.warning);
-    }
-    if !state.filter.is_empty() {
-        return Line::styled(format!("only with: {}  (Esc shows all)", state.filter), theme.dim);
-    }
-    let name = state.sort.title();
-    let order = if state.reversed { ", reversed" } else { "" };
-    Line::styled(format!("by {name}{order}"), theme.dim)
+    (!parts.is_empty()).then(|| Line::styled(parts.join("; "), theme.warning))
 }
 
 pub(super) fn draw_foot(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
@@ -121,9 +118,8 @@ fn about(row: &Row, state: &State<'_>) -> Line<'static> {
 }
 
 fn keys(state: &State<'_>) -> Line<'static> {
-    let theme = state.theme;
-    let keys: &[(&str, &str)] = match state.view {
-        _ if state.is_typing => &[("Enter", "keep"), ("Esc", "show all")],
+    state.theme.keys(match state.view {
+        _ if state.filter.is_typing => &[("Enter", "keep"), ("Esc", "show all")],
         View::Streams => &[
             ("q", "quit"),
             ("?", "help"),
@@ -139,11 +135,7 @@ fn keys(state: &State<'_>) -> Line<'static> {
         View::Detail => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("w", "record"), ("p", "pause")],
         View::Columns => &[("q", "quit"), ("Esc", "back"), ("↑↓", "select"), ("Space", "show or hide")],
         View::Network | View::Help => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("p", "pause")],
-    };
-    let spans = keys.iter().flat_map(|(key, what)| {
-        [Span::styled((*key).to_owned(), theme.key), Span::styled(format!(" {what}  "), theme.dim)]
-    });
-    Line::from(spans.collect::<Vec<_>>())
+    })
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
@@ -156,8 +148,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     }
     let selected = rows.iter().position(|row| Some(row.key) == state.selected);
     let selected = selected.unwrap_or(state.position).min(rows.len() - 1);
-    let top =
-        state.top.clamp((selected + 1).saturating_sub(page), selected).min(rows.len().saturating_sub(page));
+    let top = first_row(state.top, selected, page, rows.len());
     let shown = &rows[top..rows.len().min(top + page)];
     let columns = columns(shown, state, area.width);
     let table_rows = shown.iter().enumerate().map(|(number, row)| {
@@ -194,7 +185,7 @@ pub(super) fn draw_columns(frame: &mut Frame<'_>, area: Rect, state: &mut State<
 
 /// Returns why no streams are shown.
 fn empty_text(state: &State<'_>) -> String {
-    if !state.filter.is_empty() {
+    if !state.filter.text.is_empty() {
         return "No stream matches this text. Esc shows all.".into();
     }
     if state.picture.is_file {
