@@ -28,9 +28,9 @@ const PLOTS: [Plot; 6] = [
     Plot {
         file: "plot-receive",
         heading: "Receiving datagrams",
-        about: "One program receives 64-byte datagrams on a link that is set up as most network cards are: offload off at the \
-                sender, merging on at the receiver. The table also lists what the sender offered, which bounds every rate, and the \
-                processor time of each datagram.",
+        about: "One program receives 64-byte datagrams on a link set up like most NICs: \
+                offload off at the sender, coalescing on at the receiver. The table also lists the rate that the sender offered, \
+                which limits every receiver, and the processor time per datagram.",
         tables: &["receive-c-64"],
         goals: &["receive-", "send-", "pairs-"],
         draw: receiving,
@@ -47,8 +47,8 @@ const PLOTS: [Plot; 6] = [
     Plot {
         file: "plot-loss",
         heading: "Publishing on a link that loses frames",
-        about: "Messages of 1,344 bytes to one receiver, each datagram a frame. Both ends drop frames at random; every message \
-                has to be repaired and delivered in order.",
+        about: "Messages of 1,344 bytes to one receiver, one frame per datagram. Both ends drop frames at random; every message \
+                must be repaired and delivered in order.",
         tables: &["messages-lossy-1"],
         goals: &["messages-lossy-1"],
         draw: |results| lossy(results, "messages-lossy-1", "one receiver"),
@@ -57,7 +57,7 @@ const PLOTS: [Plot; 6] = [
         file: "plot-latency",
         heading: "Latency of messages",
         about: "From the call that publishes to delivery, for 224-byte messages at a constant rate. The axis is logarithmic, \
-                because the values differ by factors of ten thousand: read the numbers.",
+                because the values differ by factors of up to ten thousand: read the numbers, not the lengths of the bars.",
         tables: &["messages-latency"],
         goals: &["messages-latency", "messages-acknowledged", "latency"],
         draw: latency,
@@ -65,8 +65,8 @@ const PLOTS: [Plot; 6] = [
     Plot {
         file: "plot-receivers",
         heading: "Eight receivers with loss",
-        about: "The same as with one receiver. Each of the eight loses other frames than the rest, and the slowest counts; all \
-                share one processor. The table also lists receivers that did not get everything in time.",
+        about: "As with one receiver, but each of the eight loses different frames. The slowest one counts, and all share one \
+                processor. The table also lists receivers that did not get everything in time.",
         tables: &["messages-lossy-8"],
         goals: &["messages-lossy-4", "messages-lossy-8"],
         draw: |results| lossy(results, "messages-lossy-8", "eight receivers"),
@@ -74,8 +74,8 @@ const PLOTS: [Plot; 6] = [
     Plot {
         file: "plot-relay",
         heading: "Forwarding",
-        about: "`mcast relay` forwards 200 groups from one network to another, beside the forwarding of the kernel and a socat \
-                for each group.",
+        about: "`mcast relay` forwards 200 groups from one network to another, compared with kernel forwarding and one socat \
+                per group.",
         tables: &["relay-b", "relay-a"],
         goals: &["relay-", "http-", "bridge-"],
         draw: forwarding,
@@ -85,10 +85,10 @@ const PLOTS: [Plot; 6] = [
 /// Adds the page and its plots to the files, in a folder.
 pub(super) fn write(results: &Results, goals: &[Goal], links: Links, folder: &Path, files: &mut Files) {
     let mut text = format!(
-        "# Benchmarks\n\n{WRITTEN}Every contestant of a plot does the same work in the same rounds, between two network \
+        "# Benchmarks\n\n{WRITTEN}All contestants in a plot do the same work in the same rounds, between two network \
          namespaces of one machine with two processors ([how it is measured]({})). Green is mcast; values are \
-         medians, and the black lines are quartiles. Compare within a plot: the speed of the machine changes from one hour to the \
-         next. Below each plot is what was **missed** of the [goals]({}), for which there are [reasons]({}).\n",
+         medians, and the black lines are quartiles. Compare only within a plot: the speed of the machine changes from hour to \
+         hour. Below each plot are the [goals]({}) that were **missed**; the [reasons]({}) explain why.\n",
         links.method(),
         links.goals(),
         links.reasons()
@@ -129,8 +129,8 @@ pub(super) fn write(results: &Results, goals: &[Goal], links: Links, folder: &Pa
             );
         }
         Links::Figures => text.push_str(
-            "The guide as a site (`cargo xtask site`) has the tables of everything that was measured. `cargo bench-peers pages FOLDER` \
-             writes them from the figures, to which the links on this page lead.\n",
+            "The guide as a site (`cargo xtask site`) has all tables. `cargo bench-peers pages FOLDER` writes them from \
+             the figures that this page links to.\n",
         ),
     }
     let met = goals.iter().filter(|goal| goal.verdict == Verdict::Met).count();

@@ -174,7 +174,7 @@ impl<S: HttpSite> SiteServer<S> {
             }
             Due::Drop => {
                 let why = |own: &Subscription<()>| {
-                    format!("dropped, because it took less than was sent: {} events behind", own.skipped)
+                    format!("disconnected, because it read too slowly: {} events behind", own.skipped)
                 };
                 self.connections.drop_stalled(now, id, why);
             }

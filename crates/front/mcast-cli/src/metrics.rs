@@ -57,10 +57,7 @@ impl Pulse {
     pub(crate) fn health(self, not_ready: Option<String>) -> Health {
         let Some(last) = self.0 else { return Health::NotReady("it is starting".into()) };
         if last.elapsed() > STUCK {
-            return Health::Stuck(format!(
-                "its main loop has stood still for {} s",
-                last.elapsed().as_secs()
-            ));
+            return Health::Stuck(format!("its main loop has not run for {} s", last.elapsed().as_secs()));
         }
         not_ready.map_or(Health::Ready, Health::NotReady)
     }

@@ -21,7 +21,7 @@ pub(crate) fn unexamined(frames: &UnexaminedFrames) -> String {
         .map(|(protocol, reason, frames)| format!("{} {protocol} ({reason})", count(frames)))
         .collect();
     let frames = count_of(frames.total(), "frame");
-    format!("{frames} with packets inside that were not looked into: {}", parts.join(", "))
+    format!("{frames} with inner packets that were not examined: {}", parts.join(", "))
 }
 
 /// `received 0, expected at least 1`.

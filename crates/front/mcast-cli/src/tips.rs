@@ -123,7 +123,7 @@ fn tip_for_option(
         [] => subcommand
             .get_positionals()
             .any(|positional| positional.get_id() == "messages" || positional.get_id() == "message")
-            .then(|| format!("to pass '{unknown}' as a message, write it behind `--`")),
+            .then(|| format!("to pass '{unknown}' as a message, write it after `--`")),
         all if all.len() > SHOWN => {
             let shown = all.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             Some(format!("{unknown} is an option of other commands: {shown} and {} more", all.len() - SHOWN))
@@ -182,7 +182,7 @@ mod tests {
             ("mcast recv 239.255.1.2:5000 --exec -f", "is written --exec=-f"),
             ("mcast send --size", "tip: --size is an option of `mcast ping` and `mcast perf send`"),
             ("mcast publish -W", "tip: -W is an option of other commands: "),
-            ("mcast send 239.1.2.3:5000 -x", "tip: to pass '-x' as a message, write it behind `--`"),
+            ("mcast send 239.1.2.3:5000 -x", "tip: to pass '-x' as a message, write it after `--`"),
             ("mcast top --jsn", "tip: a similar argument exists: '--json'"),
             ("mcast kafka", "tip: the command for that is `mcast bridge`"),
             ("mcast chromecast", "tip: the command for that is `mcast relay`"),

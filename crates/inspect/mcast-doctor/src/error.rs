@@ -73,10 +73,10 @@ pub enum Error {
         needs_root: bool,
     },
     /// The state before a remedy is unknown, so that it could not be undone completely.
-    #[error("the state before the remedy is unknown: it was not undone completely")]
+    #[error("the state before the remedy is unknown, so the remedy was not undone completely")]
     NotUndone,
     /// What a remedy changed cannot be read, so that it is not known whether it is still there.
-    #[error("cannot read the present state of {what}")]
+    #[error("cannot read the current state of {what}")]
     Unreadable {
         /// What was changed.
         what: String,

@@ -470,8 +470,10 @@ impl fmt::Display for RemedyScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let when = match self.effective {
             Effective::AtOnce => "takes effect at once",
-            Effective::AfterRestart => "takes effect for programs started later: restart those that run",
-            Effective::AfterReconnect => "takes effect when the interface is connected again",
+            Effective::AfterRestart => {
+                "takes effect for programs that are started later: restart running ones"
+            }
+            Effective::AfterReconnect => "takes effect when the interface is next connected",
         };
         write!(f, "{}; {when}", self.affects)
     }

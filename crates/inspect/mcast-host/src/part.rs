@@ -32,7 +32,7 @@ impl ExaminedPart {
 /// Why the system refused an observation, such as the frames of an interface or the drops of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservationRefusal {
-    /// The reason, as a clause: `it needs the right to trace the kernel`.
+    /// The reason, as a clause: `it needs permission to trace the kernel`.
     pub why: String,
     /// Whether a privilege is missing.
     pub needs_rights: bool,

@@ -29,12 +29,12 @@ pub(crate) fn reason(kind: &impl fmt::Display, is_system: bool, os: Option<&io::
 /// The right that capturing needs, and how to get it.
 const CAPTURE_RIGHT: (&str, &str) = if cfg!(any(target_vendor = "apple", target_os = "freebsd")) {
     (
-        "it needs the right to read /dev/bpf*",
+        "it needs permission to read /dev/bpf*",
         "run it as root, or give one of your groups read access to /dev/bpf*",
     )
 } else {
     (
-        "it needs the right to capture (CAP_NET_RAW)",
+        "it needs permission to capture (CAP_NET_RAW)",
         "run it as root, or grant the program the capability once: sudo setcap cap_net_raw+ep PROGRAM",
     )
 };
@@ -133,7 +133,7 @@ mod tests {
         let os = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Error::from_os("capture", "eth0", os);
         assert_eq!(error.kind(), ErrorKind::Permission);
-        assert_eq!(error.to_string(), "cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)");
+        assert_eq!(error.to_string(), "cannot capture on eth0: it needs permission to capture (CAP_NET_RAW)");
         let remedy =
             "run it as root, or grant the program the capability once: sudo setcap cap_net_raw+ep PROGRAM";
         assert_eq!(error.remedy(), Some(remedy));

@@ -153,6 +153,6 @@ pub(crate) mod rabbitmq {
         Permanent no_plain(address): "{address} does not accept passwords", "allow PLAIN in auth_mechanisms of the server";
         // The leader of the stream, which `address` names, cannot be connected to.
         Transient no_leader(address, leader, cause, remedy): "{address} names {leader} as the leader of the stream, but {cause}", "{remedy}";
-        Transient changed(address, stream): "the stream \"{stream}\" at {address} has another leader, or was made again";
+        Transient changed(address, stream): "the stream \"{stream}\" at {address} has another leader, or was recreated";
     }
 }

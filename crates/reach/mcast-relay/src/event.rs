@@ -146,8 +146,8 @@ events! {
         } is Problem "same-segment" { leg: names.leg(*one), other_leg: names.leg(*other) }:
             format!("{leg} and {other_leg} are on the same segment: nothing is forwarded between them");
             Some(format!("remove {leg} or {other_leg} from the rule, or connect it to another network")),
-        /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
-        /// itself. What it repeats is dropped until nothing comes back any more.
+        /// A source returns the copies of this relay, so that datagrams circulate: it also relays, without announcing
+        /// itself. Its repeats are dropped until it returns nothing any more.
         LoopFound {
             /// The leg.
             leg: LegId,
@@ -163,11 +163,11 @@ events! {
             mac: mac.map(|mac| mac.to_string()),
             destination: destination.to_string(),
         }: format!(
-            "{address}{} on {leg} also relays {destination}: what it repeats is dropped until nothing comes back any more",
+            "{address}{} on {leg} also relays {destination}: its repeats are dropped until it returns nothing any more",
             mac.as_ref().map(|mac| format!(" ({mac})")).unwrap_or_default()
         ); Some(format!("turn off the relay (mDNS repeater, UDP broadcast relay) at {address}")),
-        /// Memberships that hosts on a leg have reported are ignored, because one host or all of them have joined too many groups.
-        /// Reported at most once per minute and leg.
+        /// Memberships that hosts on a leg report are ignored, because one host, or all of them together, have joined too
+        /// many groups. Reported at most once per minute and leg.
         TooManyGroups {
             /// The leg.
             leg: LegId,
@@ -203,8 +203,8 @@ events! {
             "a router also forwards {destination} from {other_leg} to {leg}: datagrams of {address}, which is on {other_leg}, \
              arrive on {leg} and are not forwarded"
         ); Some("use the router (smcroute, pimd, igmpproxy, the kernel's routes) or this rule, not both".into()),
-        /// The copies of another relay arrive, and would be forwarded to where that relay is not. Copies are not forwarded
-        /// again, so that relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
+        /// The copies of another relay arrive, and would be forwarded to a network without that relay. Copies are not
+        /// forwarded again, so relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
         ChainFound {
             /// The other relay.
             relay: RelayId,
@@ -217,8 +217,9 @@ events! {
                 "copies that relay {relay} sends on {leg} are not forwarded to {to}: no relay forwards the copies of another one"
             );
             Some(format!("forward to {to} from where the senders are, or connect the relays by a tunnel")),
-        /// Copies of a sender have the address of the relay, although the rule keeps sources: it is not in a network of the leg
-        /// that it arrived on, or its address is valid on one link only. Reported at most once per minute, rule and leg.
+        /// Copies of a sender have the address of the relay, although the rule keeps sources: the sender is not in a network
+        /// of the leg on which it arrives, or its address is valid on one link only. Reported at most once per minute, rule
+        /// and leg.
         SourceReplaced {
             /// The number of the rule.
             rule: usize,
@@ -253,7 +254,7 @@ events! {
             reason.why(),
             address.map(|address| format!(", most of them at {address}")).unwrap_or_default()
         ); reason.remedy().map(Into::into),
-        /// Hosts on a leg request a group from other sources than the relay, so that they would not receive what it sends.
+        /// Hosts on a leg request a group from sources other than the relay, so they would not receive its copies.
         OtherSources {
             /// The leg.
             leg: LegId,
@@ -355,7 +356,7 @@ impl RefusalReason {
             Self::HopLimit => Some("add the option `ttl N` to the rule, or send with a larger TTL"),
             Self::RateLimit => Some("raise the rate of the rule, if it should pass"),
             Self::TooManyPaths => Some("raise --max-paths, or lower --path-idle"),
-            Self::TooManyHops => Some("connect the sites by fewer tunnels in a row: at most 8 relays"),
+            Self::TooManyHops => Some("connect the sites through fewer relays: at most 8 in a row"),
             _ => None,
         }
     }

@@ -301,7 +301,7 @@ const ROWS: [(&str, &[Panel]); 7] = [
             ),
             panel(
                 ("Who publishes", States("stands by", "publishes"), "none", 12),
-                "Of several bridges out of a broker, one publishes.",
+                "Of several bridges from a broker, one publishes.",
                 &[("mcast_bridge_publishing{i}", "{{bridge}} {{instance}}")],
                 &[],
             ),

@@ -360,7 +360,7 @@ impl fmt::Display for WireRefusal {
             Self::OtherProgram => f.write_str("another XDP program or AF_XDP socket uses it"),
             Self::Rights => f.write_str("CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"),
             Self::LockedMemory => f.write_str(
-                "its ring exceeds the limit on locked memory (`ulimit -l`), and CAP_IPC_LOCK is not there",
+                "its ring exceeds the limit on locked memory (`ulimit -l`), and CAP_IPC_LOCK is missing",
             ),
             Self::Unsupported => f.write_str("this kernel has no AF_XDP"),
             Self::LongFrames { mtu } => {

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-With -v, the column `wire` says whether datagrams can be taken off the interface past the network stack (`recv --wire`),
+With -v, the column `wire` shows whether datagrams can be taken off the interface past the network stack (`recv --wire`),
 or why not (Linux).
 
 Examples:

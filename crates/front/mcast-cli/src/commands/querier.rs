@@ -25,6 +25,7 @@ use crate::sys::{self, Capability};
 /// Show IGMP and MLD queriers, or act as one
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("v4", |option| option.help("Only IGMP")), mut_arg("v6", |option| option.help("Only MLD")))]
 pub(crate) struct Arguments {
     /// Use this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not
     /// loopback]
@@ -83,14 +84,13 @@ struct QuerierOptions {
 const EXAMPLES: &str = "\
 A snooping switch forwards a group only to ports with members, and forgets members after 260 s
 unless a querier makes hosts report again. Without a querier, streams stop minutes after they
-started. Queries are normally 125 s apart, and a querier is considered gone after 255 s without one,
-so a shorter observation cannot show that there is no querier. The state of the kernel's bridges is
+started. Queries are normally 125 s apart, and a querier is considered gone after 255 s without a query, so a
+shorter observation cannot show that there is no querier. The state of the kernel's bridges is
 shown immediately.
 
-With --become, it sends general queries, and group-specific queries when a host leaves a group. It
-stops while a querier with a lower address is active (RFC 3376, RFC 3810), and needs an IPv4 address
-for IGMP and a link-local address for MLD. When it ends, memberships expire as they would without
-it.
+With --become, mcast sends general queries, and group-specific queries when a host leaves a group. It
+pauses while a querier with a lower address is active (RFC 9776, RFC 9777). It needs an IPv4 address
+for IGMP and a link-local address for MLD. After it exits, memberships expire.
 
 Exit status 1 if no querier is known where one is needed.
 

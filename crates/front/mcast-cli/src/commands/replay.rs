@@ -105,9 +105,9 @@ struct TimingOptions {
 }
 
 const EXAMPLES: &str = "\
-Complete UDP datagrams to groups are sent with their payload, DSCP and timing, from this machine's
-own address and a free port; those in fragments or in tunnels, too. Everything else in the file
-(other packets, truncated ones, datagrams of which fragments are missing) is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
+Complete UDP datagrams to groups, including fragmented and tunnelled ones, are sent with their payload, DSCP and
+timing, from this machine's own address and a free port. Everything else in the file (other packets, truncated ones,
+datagrams with missing fragments) is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
 not leave this network by accident. Sending times are accurate to microseconds, because replay
 busy-waits shortly before each datagram.
 

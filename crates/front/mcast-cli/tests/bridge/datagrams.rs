@@ -272,7 +272,10 @@ fn options_of_streams_are_refused_for_datagrams<T: SourceEngine>() {
     let cases: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("--wait-for applies to a stream", vec!["bridge", &url, "to", GROUP, "--wait-for", "1"]),
         ("--name applies to a stream", vec!["bridge", &url, "to", GROUP, "--name", "x"]),
-        ("--datagrams applies only into a broker", vec!["bridge", &url, "to", GROUP, "--datagrams"]),
+        (
+            "--datagrams applies only when storing in a broker",
+            vec!["bridge", &url, "to", GROUP, "--datagrams"],
+        ),
         ("cannot be used with", vec!["bridge", GROUP, "to", &url, "--datagrams", "--name", "x"]),
         ("add ?key=KEY to the URL\n", vec!["bridge", GROUP, "to", "redis://127.0.0.1:9", "--datagrams"]),
     ]);

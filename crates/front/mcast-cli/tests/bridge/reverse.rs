@@ -390,7 +390,7 @@ fn errors_name_the_cause_and_the_remedy<T: SourceEngine>() {
     assert!(ended.stderr.contains("source-specific group"), "{ended:?}");
     let ended = run(&["bridge", GROUP, "to", &url, "--speed", "2"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
-    assert!(ended.stderr.contains("--speed applies only out of a broker"), "{ended:?}");
+    assert!(ended.stderr.contains("--speed applies only when publishing from a broker"), "{ended:?}");
     // The name of the stream that the key holds.
     let stream = mcast_stream::wire::StreamId::named("again").to_string();
     let fields = vec![("s", stream), ("t", "1".to_owned()), ("d", "x".to_owned())];

@@ -285,7 +285,7 @@ fn files_and_ports_that_cannot_be_used_have_a_remedy() {
         (publish(&["--announce", "y", "--snapshot", "5001:date"]), in_use),
         (
             vec!["subscribe", group, "--name", "x", "--resume", exe],
-            "does not have the position of a subscriber",
+            "does not contain the position of a subscriber",
         ),
         (vec!["send", "10.0.0.99", "hello"], "remedy: write 10.0.0.99:PORT"),
         (vec!["send", "fd00::9", "hello"], "remedy: write [fd00::9]:PORT"),

@@ -99,7 +99,7 @@ fn an_ordinary_user_sees_what_sockets_receive() {
     notify(&lan.a, "lamp", "alive");
     let ended = running.end().succeeded();
     assert!(ended.text().contains("10.0.0.1:8080"), "{ended:?}");
-    let unseen = ended.stderr.matches("not seen without the right to capture").count();
+    let unseen = ended.stderr.matches("not visible without permission to capture").count();
     assert!(unseen == 1 && ended.stderr.contains("lldp, cdp"), "{ended:?}");
 }
 

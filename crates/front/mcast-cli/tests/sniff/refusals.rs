@@ -54,7 +54,7 @@ fn a_missing_right_is_reported_with_the_remedy() {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)"), "{text}");
+    assert!(text.contains("cannot capture on eth0: it needs permission to capture (CAP_NET_RAW)"), "{text}");
     assert!(
         text.contains("remedy:") && text.contains("setcap cap_net_raw+ep \"$(command -v mcast)\""),
         "{text}"

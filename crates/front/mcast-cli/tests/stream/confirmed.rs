@@ -114,7 +114,7 @@ fn a_position_of_what_is_only_in_a_pipe_is_refused() {
     let resume = ["subscribe", GROUP, "-i", "eth0", "--resume", &position, "-W", "1s"];
     let refused = mcast(&lan.b, &resume);
     assert_eq!(refused.status, Some(2), "{refused:?}");
-    assert!(refused.stderr.contains("messages are only handed over"), "{refused:?}");
+    assert!(refused.stderr.contains("messages are only written to it"), "{refused:?}");
     for way in ["--confirm FD", "--exec", ">> FILE", "--confirm pipe"] {
         assert!(refused.stderr.contains(way), "{refused:?}");
     }

@@ -231,7 +231,7 @@ fn a_disk_without_room_for_the_position_is_reported_before_a_subscriber_joins() 
     );
     let full = program(&lan.b, "unshare", &["-m", "sh", "-c", &script], false).end();
     assert_eq!(full.status, Some(4), "{full:?}");
-    assert!(full.stderr.contains("cannot keep the position in"), "{full:?}");
+    assert!(full.stderr.contains("cannot store the position in"), "{full:?}");
     assert!(!full.stderr.contains("joined"), "it does not join before: {full:?}");
 }
 

@@ -177,7 +177,7 @@ fn streams_in_tunnels_are_shown_and_tunnels_are_separate() {
     assert_eq!(summary["unexamined"], 20);
     assert_eq!(summary["unexamined_by_reason"][0]["protocol"], "ESP");
     assert!(
-        text.contains("20 frames with packets inside that were not looked into: 20 ESP (encrypted)"),
+        text.contains("20 frames with inner packets that were not examined: 20 ESP (encrypted)"),
         "{text}"
     );
 }

@@ -207,7 +207,7 @@ fn without_the_right_to_capture_the_error_names_alternatives() {
     let refused = program(&lan.b, "setpriv", &drop, false).end();
     assert_eq!((refused.status, refused.text()), (Some(3), ""));
     assert!(
-        refused.stderr.contains("cannot capture on eth0: it needs the right to capture (CAP_NET_RAW)"),
+        refused.stderr.contains("cannot capture on eth0: it needs permission to capture (CAP_NET_RAW)"),
         "{refused:?}"
     );
     for works in ["sudo setcap cap_net_raw+ep", "mcast recv --discard", "mcast groups", "mcast top -r FILE"] {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Discovered:
-    """A thing that announces itself. Its texts are those that the network states, escaped: any host can announce anything."""
+    """A service, device or host that announces itself. Any host can announce anything, so its texts are escaped."""
 
     name: str
     """The name by which a person knows it."""
@@ -78,11 +78,11 @@ class Discovery:
     """A list of what announces itself, which a thread keeps up to date: `for event in pymcast.Discovery()`.
 
     interface: the interface, or several. Default: all that are up and can multicast, but not loopback.
-    ask: also ask, by the protocols that have questions, instead of only listening.
-    name: what to ask for where a protocol can ask for one thing: a name, or a type of service such as "_ipp._tcp".
+    ask: also send queries, in protocols that have them, instead of only listening.
+    name: what to query for, in protocols that can query for one thing: a name, or a service type such as "_ipp._tcp".
     file: a capture file to read instead; loops end with it.
 
-    With the right to capture (CAP_NET_RAW) it sees all protocols; without, those that `unseen` lists are missing. It
+    With permission to capture (CAP_NET_RAW) it sees all protocols, otherwise all except those that `unseen` lists. It
     joins the groups of the protocols. Use it in a `with` statement, or close it. Raises the same exceptions as Receiver.
     """
 
@@ -115,12 +115,12 @@ class Discovery:
         return [_entry(json.loads(record)) for record in self._handle.entries()]
 
     def ask(self) -> None:
-        """Asks again, by all protocols that have questions."""
+        """Sends queries again, in all protocols that have them."""
         self._handle.ask()
 
     @property
     def unseen(self) -> list[str]:
-        """The protocols of which nothing can be seen without the right to capture."""
+        """The protocols that are not visible without permission to capture."""
         return self._handle.unseen()
 
     def close(self) -> None:

@@ -283,7 +283,7 @@ class Discovery:
         return self._discovery.entries()
 
     def ask(self) -> None:
-        """Asks again, by all protocols that have questions."""
+        """Sends queries again, in all protocols that have them."""
         self._discovery.ask()
 
     def close(self) -> None:

@@ -167,11 +167,11 @@ fn finding(
             format!("the packet filter of this machine drops them: {}", suspects.clause())
         }
         Obstacle::Connected(peer) => {
-            format!("its socket is connected to {peer}, so that it receives from no other address")
+            format!("its socket is connected to {peer}, so it receives from no other address")
         }
         Obstacle::BoundToGroup(local) => {
             format!(
-                "its socket is bound to {local}, so that it receives nothing for an address of this machine"
+                "its socket is bound to {local}, so it receives nothing that is sent to an address of this machine"
             )
         }
     };
@@ -179,7 +179,7 @@ fn finding(
     let is_from_group_port = answers.iter().all(|answer| answer.source.port() == to.port());
     let answer_port = if is_from_group_port { AnswerPort::From(to.port()) } else { AnswerPort::To(port) };
     let cause = format!(
-        "{program} sends to {to} from port {port}, and the answers do not get to its socket. {count} datagrams from {sources} arrived on {interface}, and {why}."
+        "{program} sends to {to} from port {port}, but the answers do not reach its socket. {count} datagrams from {sources} arrived on {interface}, and {why}."
     );
     let finding = Finding::fault(Id::AnswersDropped, cause)
         .on_interface(&interface)
@@ -201,7 +201,7 @@ fn finding(
         ),
         Obstacle::BoundToGroup(_) => finding.advise(
             Tool::Program,
-            "Ask from another socket, bound to no address; keep this one for what is sent to the group.",
+            "Send the queries from another socket that is not bound to an address; keep this one for the group.",
         ),
     }
 }

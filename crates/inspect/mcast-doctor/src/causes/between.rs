@@ -64,7 +64,7 @@ fn finding(
     let reason = reason.map(|reason| format!(" The kernel's reason is {reason}.")).unwrap_or_default();
     let (port, name) = (below.name(), above.name());
     let cause = format!(
-        "This machine loses {all} of {all} datagrams from {sources} to {to} between {port} and {name}: they arrive on {port}, and none of them gets to {name}.{reason}"
+        "This machine loses {all} of {all} datagrams from {sources} to {to} between {port} and {name}: they arrive on {port}, but none of them reaches {name}.{reason}"
     );
     let finding = Finding::fault(Id::LostInThisMachine, cause)
         .on_interface(name)
@@ -109,7 +109,7 @@ fn candidates(below: &Link, above: &Link, drops: &[&KernelDrop]) -> String {
     let tc = format!("tc filters (tc filter show dev {port} ingress)");
     if above.macvlan_mode.is_some() {
         return format!(
-            "Look for {tc} and rules of the family netdev on {port} (nft list ruleset). {port} also drops what the queue for groups of its macvlan interfaces has no room for (`ip -details link show dev {name}` shows bcqueuelen)."
+            "Look for {tc} and rules of the family netdev on {port} (nft list ruleset). {port} also drops multicast for its macvlan interfaces when their queue is full (`ip -details link show dev {name}` shows its length, bcqueuelen)."
         );
     }
     // The reason for frames that the port takes in no VLAN.
@@ -118,7 +118,7 @@ fn candidates(below: &Link, above: &Link, drops: &[&KernelDrop]) -> String {
         return format!("Compare the VLANs of {port} with those of {name}: bridge vlan show.");
     }
     format!(
-        "Look for rules of the families bridge and netdev (nft list ruleset, `ebtables -L` and `ebtables -t nat -L`), also those that change the Ethernet address; {tc}; and the VLANs of {port} (bridge vlan show)."
+        "Look for rules of the families bridge and netdev (nft list ruleset, `ebtables -L` and `ebtables -t nat -L`), including those that change the Ethernet address; {tc}; and the VLANs of {port} (bridge vlan show)."
     )
 }
 

@@ -71,7 +71,7 @@ fn unbound_finding(
     }
     let interface = observation.link_name(index);
     let cause = format!(
-        "{owner} has joined {group} on {interface} with a socket that is bound to no port, so it receives nothing."
+        "{owner} has joined {group} on {interface} with a socket that is not bound to a port, so it receives nothing."
     );
     let finding = Finding::fault(Id::NotBound, cause)
         .on_interface(interface)
@@ -83,7 +83,7 @@ fn unbound_finding(
     Some(finding.advise(Tool::Program, advice))
 }
 
-/// The socket has joined one group and is bound to another, so it receives only the other.
+/// The socket has joined one group but is bound to another, so it does not receive the group that it joined.
 pub(super) const BOUND_TO_OTHER_GROUP: Cause =
     Cause::new(Check::Blocked(bound_to_other_group), &["ip(7)"]).at(Stage::Socket);
 
@@ -100,7 +100,7 @@ fn bound_to_other_group(observation: &Observation, blocked: &Blocked<'_>) -> Opt
     let finding = blocked.finding(observation, Id::BoundToOtherGroup, cause, format!("bound to {local}"));
     Some(finding.advise(
         Tool::Program,
-        format!("Bind to {to}, or join {} instead. One socket for several groups is bound to the wildcard address and checks the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", local.ip()),
+        format!("Bind to {to}, or join {} instead. To receive several groups with one socket, bind it to the wildcard address and check the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO).", local.ip()),
     ))
 }
 
@@ -112,7 +112,7 @@ fn bound_to_other_interface(observation: &Observation, blocked: &Blocked<'_>) ->
     let Refusal::Interface(bound) = blocked.refusal else { return None };
     let (bound, joined) = (observation.link_name(bound), observation.link_name(blocked.interface));
     let cause = format!(
-        "{} has joined {} on {joined}, but its socket is bound to {bound} (SO_BINDTODEVICE) and receives only from there.",
+        "{} has joined {} on {joined}, but its socket is bound to {bound} (SO_BINDTODEVICE), so it receives only from there.",
         blocked.program, blocked.to
     );
     let socket = format!("bound to {bound}, joined on {joined}");
@@ -160,7 +160,7 @@ fn peers_arrive(observation: &Observation, blocked: &Blocked<'_>) -> bool {
     flows.any(|flow| to(flow.key.port) && Some(flow.key.source) == blocked.socket.peer)
 }
 
-/// The socket receives only groups that it has joined itself, and another socket holds the membership.
+/// The socket receives only groups that it has joined itself, but another socket holds the membership.
 pub(super) const OWN_GROUPS_ONLY: Cause =
     Cause::new(Check::Blocked(own_groups_only), &["ip(7): IP_MULTICAST_ALL"])
         .at(Stage::Socket)
@@ -337,7 +337,7 @@ fn address_in_use_finding(observation: &Observation, ports: &[u16], answer: Evid
         .with_all_evidence(evidence)
         .advise(
             Tool::Program,
-            "Set SO_REUSEADDR (SO_REUSEPORT on macOS and BSD) before bind in every program that uses the port. A single program that does not set it keeps all others out.",
+            "Set SO_REUSEADDR (SO_REUSEPORT on macOS and BSD) before bind in every program that uses the port. One program that does not set it keeps out all others.",
         )
 }
 

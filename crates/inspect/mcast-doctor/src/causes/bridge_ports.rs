@@ -63,7 +63,7 @@ fn isolated_ports(observation: &Observation, bridge: &Link) -> Option<Finding> {
     let severity = if member.is_some() { Severity::Warning } else { Severity::Note };
     let names = list(ports.iter().map(|port| port.name()));
     let cause = format!(
-        "{} forwards nothing between its ports {names}, which are isolated: a group that is sent behind one does not reach members behind the others.",
+        "{} forwards nothing between its ports {names}, which are isolated: a group that a host behind one of them sends does not reach members behind the others.",
         bridge.name()
     );
     let member = member.map(|port| {
@@ -81,7 +81,7 @@ fn isolated_ports(observation: &Observation, bridge: &Link) -> Option<Finding> {
 
 fn end_isolation(port: &str) -> Remedy {
     let scope = RemedyScope::new(format!("all traffic between {port} and other isolated ports")).warning(
-        "the isolation may be intended: without it, the hosts behind this port can reach those behind the others, with all protocols",
+        "the isolation may be intended: without it, the hosts behind this port can reach those behind the others with any protocol",
     );
     Remedy::now_changing(Tool::Bridge, port_option(port, "isolated", "off")).with_scope(scope)
 }
@@ -119,7 +119,9 @@ fn port_locked(observation: &Observation) -> Vec<Finding> {
             let name = link.name();
             Finding::warning(
                 Id::PortLocked,
-                format!("The port {name} is locked, and no host behind it is admitted: no frame that arrives there passes."),
+                format!(
+                    "The port {name} is locked, and no host behind it is admitted, so it passes no frames."
+                ),
             )
             .on_interface(name)
             .evidence(EvidenceKind::Setting, format!("{name} locked"), "on")
@@ -232,7 +234,7 @@ impl ClosedPort<'_> {
         let Self { name, bridge, state, .. } = self;
         let severity = if self.is_transient() && !loses { Severity::Warning } else { Severity::Fault };
         let soon = match self.is_transient() {
-            true => " Spanning tree moves it on to forwarding within its forward delay, 15 s for each state.",
+            true => " Spanning tree lets it forward after its forward delay, 15 s for each state.",
             false => "",
         };
         let cause = match self.forwards_now {
@@ -268,11 +270,11 @@ impl ClosedPort<'_> {
                 "Find out why spanning tree disabled the port ({name}): its program's log, or a BPDU on a port with `guard on`."
             ),
             (true, _) => format!(
-                "Wait for spanning tree, or shorten the delay: {shorter}. On a bridge without redundant links, spanning tree may be turned off."
+                "Wait for spanning tree, or shorten the delay: {shorter}. On a bridge without redundant links, you can turn spanning tree off."
             ),
             (false, _) => {
                 let scope = RemedyScope::new(format!("all traffic of {name}")).warning(
-                    "make sure first that the port closes no loop: without spanning tree, nothing else breaks it",
+                    "first check that the port closes no loop: without spanning tree, nothing else breaks it",
                 );
                 let forward = Remedy::now_changing(Tool::Bridge, port_option(name, "state", "3"));
                 return vec![forward.with_scope(scope)];
@@ -316,7 +318,7 @@ fn beside_ports(observation: &Observation, link: &Link) -> Option<Finding> {
     }
     let (name, of, frames) = (link.name(), bridge.name(), link.statistics.received);
     let cause = format!(
-        "{name} is up, and {frames} frames have come in by it, but nothing uses it: it has no address and is not a port of {of}, as {} is. Hosts and routers behind it neither send groups to the ports of {of} nor receive any.",
+        "{name} is up and has received {frames} frames, but nothing uses it: it has no address and, unlike {}, is not a port of {of}. Hosts and routers behind it exchange no groups with the ports of {of}.",
         port.name()
     );
     let finding = finding(link, bridge, Severity::Warning, cause);
@@ -346,7 +348,7 @@ fn down(observation: &Observation, port: &Link) -> Option<Finding> {
         false => ("is down", Severity::Warning),
     };
     let cause = format!(
-        "{name}, a port of {of}, {since}: hosts and routers behind it neither send groups to the other ports nor receive any. {frames} frames have come in by it before."
+        "{name}, a port of {of}, {since}: hosts and routers behind it exchange no groups with the other ports. It had received {frames} frames before."
     );
     let finding = Finding::new(Id::PortMissing, severity, cause)
         .on_interface(name)
@@ -428,7 +430,7 @@ fn finding(port: &Link, bridge: &Link, severity: Severity, cause: String) -> Fin
 /// Makes an interface a port of a bridge.
 fn put_back(port: &str, bridge: &str) -> Remedy {
     let scope = RemedyScope::new(format!("all traffic of {port} and {bridge}")).warning(
-        "it may have been taken out on purpose; make sure first that it closes no loop, and that no other program uses it",
+        "it may have been removed on purpose; first check that it closes no loop, and that no other program uses it",
     );
     Remedy::now_changing(Tool::Ip, Change::interface(port, Attribute::Master, bridge)).with_scope(scope)
 }

@@ -263,7 +263,7 @@ fn unsent_by(observation: &Observation, upper: &Link) -> Vec<Finding> {
 fn lost_outside(observation: &Observation, upper: &Link, remote: &Remote) -> Option<Finding> {
     let (name, to) = (upper.name(), remote.address);
     let carries =
-        |cause: &str| format!("{cause} It is on the way to {to}, to which {name} sends what leaves by it.");
+        |cause: &str| format!("{cause} It is on the way to {to}, to which {name} sends its outer datagrams.");
     let below = upper.carrier.and_then(|carrier| carrier.interface);
     let index = remote.hop.map(|hop| hop.interface).or(below);
     let lower = index.and_then(|index| observation.link(index));
@@ -274,7 +274,7 @@ fn lost_outside(observation: &Observation, upper: &Link, remote: &Remote) -> Opt
     let dropped = |cause: String| Finding::fault(Id::DroppedWhenSending, cause);
     let Some(hop) = remote.hop else {
         let cause = format!(
-            "What this machine sends by {name} does not leave it: there is no route to {to}, to which {name} sends it."
+            "Datagrams that this machine sends by {name} do not leave it: there is no route to {to}, to which {name} sends them."
         );
         let finding =
             dropped(cause).evidence(EvidenceKind::Route, format!("ip route get {to}"), "unreachable");
@@ -290,7 +290,7 @@ fn lost_outside(observation: &Observation, upper: &Link, remote: &Remote) -> Opt
     }
     let (lower, hop) = (lower?.name(), Some(hop.address).filter(|_| hop.is_silent)?);
     let cause = format!(
-        "What this machine sends by {name} does not leave it: {name} sends it to {to}, and no host on {lower} answers for {hop}."
+        "Datagrams that this machine sends by {name} do not leave it: {name} sends them to {to}, and no host on {lower} answers for {hop}."
     );
     let finding = dropped(cause).evidence(
         EvidenceKind::Route,
@@ -331,7 +331,7 @@ pub(crate) fn port_of_kernel(observation: &Observation) -> Option<OpenQuestion> 
     let (link, to) = (of_port(&observation.before, trial.port())?, trial.destination());
     let name = link.name();
     let why = format!(
-        "the kernel itself has UDP port {} open for the VXLAN {name}, and shares it with no program; examine a group inside: `mcast doctor GROUP:PORT -i {name}`",
+        "the kernel itself has UDP port {} open for the VXLAN {name}, and does not share it; examine a group inside the VXLAN: `mcast doctor GROUP:PORT -i {name}`",
         trial.port()
     );
     Some(OpenQuestion::new(format!("whether {to} arrives"), why).with_effect(Effect::NoAnswer))

@@ -133,7 +133,7 @@ fn damaged_control(observation: &Observation) -> impl Iterator<Item = Finding> {
             ),
         };
         let cause = format!(
-            "{count} {protocol} messages from {source} on {interface} have {what}: routers and switches ignore them, so the groups in them are neither joined nor queried for."
+            "{count} {protocol} messages from {source} on {interface} have {what}: routers and switches ignore them, so they have no effect."
         );
         Finding::new(Id::MalformedPackets, Severity::Warning, cause)
             .on_interface(&interface)
@@ -179,7 +179,7 @@ fn malformed_packets_finding(
 
 fn advice(source: IpAddr) -> String {
     format!(
-        "Capture on the sender ({source}) and behind each device on the path: tcpdump -nvv shows where the header becomes wrong. Then correct the program that builds the packets, or update the driver or device that changes them; on the sender, ethtool -K INTERFACE tx off shows whether its NIC computes checksums wrongly."
+        "Capture on the sender ({source}) and after each device on the path: tcpdump -nvv shows where the header becomes wrong. Then correct the program that builds the packets, or update the driver or device that changes them; on the sender, ethtool -K INTERFACE tx off shows whether its NIC computes checksums wrongly."
     )
 }
 

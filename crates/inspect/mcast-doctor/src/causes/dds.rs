@@ -159,15 +159,15 @@ fn mismatch(
     };
     let (why, advice) = match reason {
         DdsMismatch::Reliability => (
-            "the writer is best-effort, and the reader wants every sample".to_owned(),
-            "Let the reader accept best effort (in ROS, the profile `SensorDataQoS`), or the writer be reliable.".to_owned(),
+            "the writer is best-effort, but the reader requests reliable delivery".to_owned(),
+            "Make the reader accept best effort (in ROS, the profile `SensorDataQoS`), or the writer reliable.".to_owned(),
         ),
         DdsMismatch::Durability { writer, reader } => (
-            format!("the writer keeps samples as {writer}, and the reader wants those from before: {reader}"),
-            format!("Let the writer be {reader}, or the reader {writer}."),
+            format!("the durability of the writer is {writer}, but the reader requests {reader}"),
+            format!("Set the durability of the writer to {reader}, or that of the reader to {writer}."),
         ),
         DdsMismatch::Type { writer, reader } => (
-            format!("the writer sends the type {writer}, and the reader wants {reader}"),
+            format!("the type of the writer is {writer}, but that of the reader is {reader}"),
             "Build both with the same message definition.".to_owned(),
         ),
         DdsMismatch::Partition { writer, reader } => (
@@ -176,7 +176,8 @@ fn mismatch(
         ),
         _ => ("their settings do not match".to_owned(), "Compare their settings.".to_owned()),
     };
-    let cause = format!("The writer and the reader of \"{topic}\" find each other and never match: {why}.");
+    let cause =
+        format!("The writer and the reader of \"{topic}\" discover each other but do not match: {why}.");
     judgement
         .about(Id::DdsMismatch, Severity::Fault, remote, cause)
         .evidence(EvidenceKind::Packet, "announcement", format!("{} announces {topic}", title(remote)))
@@ -191,7 +192,7 @@ fn own_address(judgement: &Judgement<'_>, remote: &Discovered, own: &Discovered)
     };
     let interface = judgement.name(remote.key.place.interface);
     let cause = format!(
-        "{} of this machine announces {addresses}, which {} does not reach on {interface}.",
+        "{} of this machine announces {addresses}, which {} cannot reach on {interface}.",
         title(own),
         title(remote)
     );
@@ -223,7 +224,7 @@ fn elsewhere(judgement: &Judgement<'_>, remote: &Discovered, own: &[&Discovered]
         Some((setting, address)) => advise(finding, setting.at(address)),
         None => finding.advise(
             Tool::Program,
-            format!("Let the program use {interface}, by the settings of its DDS implementation."),
+            format!("Make the program use {interface}, in the settings of its DDS implementation."),
         ),
     }
 }
@@ -234,7 +235,7 @@ pub(super) fn with_setting(finding: Finding, participant: &Discovered) -> Findin
         Some(setting) => advise(finding, setting),
         None => finding.advise(
             Tool::Program,
-            "Restrict the program to the interface of this network, by the settings of its DDS implementation.",
+            "Restrict the program to the interface of this network, in the settings of its DDS implementation.",
         ),
     }
 }

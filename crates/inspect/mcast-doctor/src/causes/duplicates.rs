@@ -174,7 +174,7 @@ fn per_address_finding(observation: &Observation, copies: &[&Flow], mac: MacAddr
         .evidence(EvidenceKind::Packet, format!("{interface} Ethernet source"), mac)
         .advise(
             Tool::Program,
-            format!("The sender opens a socket for each address of its host: let it use one address for each interface. Until then, receivers can join with one source ({first})."),
+            format!("The sender opens a socket for each address of its host: make it use one address per interface. Until then, receivers can join with one source ({first})."),
         )
 }
 
@@ -191,7 +191,7 @@ fn mirrored_with_tag(observation: &Observation) -> Vec<Finding> {
         let first = untagged.get(&key).filter(|first| are_copies(first, flow))?;
         let (source, to, interface) = (flow.key.source, flow.destination(), observation.link_name(flow.key.interface));
         let cause = format!(
-            "The datagrams from {source} to {to} were captured twice on {interface}, without a tag and with that of VLAN {}: as on a mirror port, which copies frames before and behind the port that adds or removes the tag.",
+            "The datagrams from {source} to {to} were captured twice on {interface}, once untagged and once in VLAN {}: probably on a mirror port, which copies frames both before and after a port adds or removes the tag.",
             vlan.id
         );
         let finding = Finding::note(Id::DuplicatePath, cause)
@@ -299,7 +299,7 @@ fn one_socket_per_interface_finding(
     let own = other.interests().filter(|own| own.destination() == to);
     let elsewhere = list(own.map(|own| observation.link_name(own.interface)));
     let cause = format!(
-        "{} receives each datagram to {to} from {interface} twice: one of its sockets has joined it on {interface}, and another, which has joined it on {elsewhere}, receives it as well.",
+        "{} receives each datagram to {to} from {interface} twice: one of its sockets has joined the group on {interface}, and another one, which has joined it on {elsewhere}, receives them as well.",
         member.owner
     );
     let finding = Finding::warning(Id::ForeignGroupsLeak, cause)

@@ -134,7 +134,7 @@ fn reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding
 
 fn tc_drops_finding(interface: &str, to: impl Into<Endpoint>, what: &str, direction: &str) -> Finding {
     let advice = format!(
-        "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. The network plugin of a container platform may have put it there, and other traffic may depend on it: change the plugin's policy instead."
+        "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. If the network plugin of a container platform added it, other traffic may depend on it: change the plugin's policy instead."
     );
     let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
     Finding::fault(Id::TcDrops, cause).on_interface(interface).for_group(to).advise(Tool::Tc, advice)
@@ -185,7 +185,7 @@ fn by_reason_below(observation: &Observation, interest: &Interest<'_>, link: &Li
     let (name, first) = (link.name(), sources.first()?);
     let program = link.xdp_program.map(|program| format!(" {}", program.id)).unwrap_or_default();
     let cause = format!(
-        "The XDP program{program} of {name} drops the datagrams to {to} when they arrive there ({packets} packets), so that they do not get to {above}."
+        "The XDP program{program} of {name} drops the datagrams to {to} when they arrive there ({packets} packets), so they do not reach {above}."
     );
     let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(name)
@@ -212,7 +212,7 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     }
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
     let cause = format!(
-        "An XDP program of {interface} drops the datagrams to {to}, so that neither a capture nor the IP layer sees them."
+        "An XDP program of {interface} drops the datagrams to {to}, so neither a capture nor the IP layer sees them."
     );
     let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(&interface)
@@ -247,20 +247,21 @@ fn dropping_program(observation: &Observation, interest: &Interest<'_>, link: &L
     let finding = Finding::new(
         Id::XdpDrops,
         severity,
-        format!("The XDP program {program} of {name} {certainly} the datagrams to {to}: {name} received {received} frames, and {missing} of them came no further than the program."),
+        format!("The XDP program {program} of {name} {certainly} the datagrams to {to}: {name} received {received} frames, and {missing} of them did not get past the program."),
     )
     .on_interface(name)
     .for_group(to)
     .change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received)
-    .evidence(EvidenceKind::Packet, name, format!("{seen} frames behind the program"))
+    .evidence(EvidenceKind::Packet, name, format!("{seen} frames after the program"))
     .evidence(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}"))
-    .with_remedies([detach_program(name, mode)]).advise(Tool::Ip, format!("Detaching the program also ends what it does to other traffic. `bpftool prog show id {program}` names it: if it is needed, let it pass the group instead."));
+    .with_remedies([detach_program(name, mode)]).advise(Tool::Ip, format!("Detaching the program also affects other traffic. `bpftool prog show id {program}` names it: if it is needed, make it pass the group instead."));
     Some(finding)
 }
 
 fn detach_program(interface: &str, mode: &str) -> Remedy {
-    let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
-        .warning("what the program does to other traffic ends, too, such as protection or load balancing");
+    let scope = RemedyScope::new(format!("everything that arrives on {interface}")).warning(
+        "whatever the program does for other traffic ends, too, such as protection or load balancing",
+    );
     Remedy::now(Tool::Ip, ["link", "set", "dev", interface, mode, "off"]).with_scope(scope)
 }
 

@@ -251,7 +251,7 @@ fn finding_ahead(
     let rule = &outcome.rule;
     let (hook, location) = (rule.hook, rule.location());
     let cause = format!(
-        "This machine's firewall drops {what} as soon as they get to its {} hook: `{location}` matches them.",
+        "This machine's firewall drops {what} at its {} hook: `{location}` matches them.",
         hook.name()
     );
     Finding::fault(Id::FirewallDropsData, cause)
@@ -407,7 +407,7 @@ fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) ->
         Finding::new(
             Id::FirewallDropsData,
             severity,
-            format!("This machine's firewall does not let the datagrams from {} to {to} through to other networks: {} of {} did not pass the forward hook, and {}.", loss.sources(), loss.lost(), loss.reached, loss.suspects.clause()),
+            format!("This machine's firewall does not forward the datagrams from {} to {to}: {} of {} did not pass the forward hook, and {}.", loss.sources(), loss.lost(), loss.reached, loss.suspects.clause()),
         )
         .on_interface(&interface)
         .for_group(to)

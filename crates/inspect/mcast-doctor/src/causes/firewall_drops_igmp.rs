@@ -256,7 +256,7 @@ fn dropped_behind_bridge(observation: &Observation, interest: &Interest<'_>) -> 
         let packet = KnownPacket::control(ControlKind::Report, None, interest.family())
             .leaving_by(port.index(), port.name());
         let text = format!(
-            "{protocol} reports of this machine that leave {name} by {}, so switches behind it do not learn that {to} is wanted here",
+            "{protocol} reports of this machine that leave {name} by {}, so switches behind it do not learn that this machine has joined {to}",
             port.name()
         );
         static_finding(observation, &packet, &PLACES, port.name(), (interest.family(), &text))
@@ -279,7 +279,7 @@ fn dropped_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     let name = observation.link_name(interface);
     let packet = KnownPacket::control(ControlKind::Report, None, family).leaving_by(interface, &name);
     let dropped = format!(
-        "This machine's firewall drops the {protocol} reports of this machine: {sent} sent by {name} since {} was joined, none passed the {} hook",
+        "This machine's firewall drops the {protocol} reports of this machine: {sent} were sent by {name} since {} was joined, and none passed the {} hook",
         interest.group,
         place.1.name()
     );

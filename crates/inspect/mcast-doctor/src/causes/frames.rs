@@ -75,7 +75,7 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
         .advise(
             Tool::Network,
-            format!("Find out what sends the frames to {mac}: the sender ({source}), or a switch, bridge or access point that converts multicast to unicast (on a Linux bridge: bridge -details link show, mcast_to_unicast) and has the wrong host for this port. Frames to {to} belong to {right}."),
+            format!("Find out what sends the frames to {mac}: the sender ({source}), or a switch, bridge or access point that converts multicast to unicast (on a Linux bridge: bridge -details link show, mcast_to_unicast) and sends the wrong host's frames to this port. Frames to {to} belong to {right}."),
         );
     Some(finding)
 }
@@ -271,7 +271,7 @@ fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
         return vec![Remedy::advice(
             Tool::Ip,
             format!(
-                "Create an interface for VLAN {id} on {interface}, and on that one an interface for VLAN {inner}. Give it an address, and join the group there."
+                "Create an interface for VLAN {id} on {interface}, and on that one an interface for VLAN {inner}. Give that one an address, and join the group there."
             ),
         )];
     }

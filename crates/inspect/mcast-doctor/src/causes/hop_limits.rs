@@ -81,7 +81,7 @@ fn other_than_required(observation: &Observation) -> Vec<Finding> {
         }
         let verb = if is_sent { "is sent" } else { "arrives" };
         let cause = format!(
-            "{to} from {sources} {verb} with hop limit {observed}, and {name} is sent with {GREATEST} ({}): receivers that check it drop these datagrams.",
+            "{to} from {sources} {verb} with hop limit {observed}, but {name} requires {GREATEST} ({}): receivers that check it drop these datagrams.",
             known.reference
         );
         let datagrams: u64 = flows.iter().map(|flow| flow.datagrams).sum();
@@ -334,7 +334,7 @@ fn by_scope(observation: &Observation, interest: &Interest<'_>) -> Option<Findin
             ),
         ),
         Scope::Reserved(0) => {
-            (Severity::Fault, format!("{} has the reserved scope 0: systems drop it.", interest.group))
+            (Severity::Fault, format!("{} has the reserved scope 0, so kernels drop it.", interest.group))
         }
         Scope::Reserved(_) => {
             (Severity::Warning, format!("{} has a reserved scope, which must not be used.", interest.group))
@@ -375,7 +375,7 @@ fn routed_link_local_group(observation: &Observation) -> Option<Finding> {
         .with_evidence(Evidence::new(EvidenceKind::Table, "ip mroute show", format!("{} from {from} to {to}", interest.group)))
         .with_remedies([Remedy::advice(
             Tool::Program,
-            "Use a group with a wider scope for what crosses routers: 239.0.0.0/8 in IPv4, ff05:: or ff08:: in IPv6.",
+            "To cross routers, use a group with a wider scope: 239.0.0.0/8 in IPv4, ff05:: or ff08:: in IPv6.",
         )]);
     Some(finding)
 }
@@ -415,7 +415,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
     .with_evidence(evidence(one))
     .advise(
             Tool::Network,
-            "To receive from another network, another VLAN or outside a container, run a reflector on a machine that is in both: for mDNS, the avahi reflector (enable-reflector=yes in avahi-daemon.conf) or mdns-repeater.",
+            "To receive from another network, another VLAN or outside a container, run a relay on a machine that is in both: `mcast relay`, or for mDNS the avahi reflector (enable-reflector=yes in avahi-daemon.conf).",
         ).advise(Tool::Network, "On the same network, check that something sends: many of these protocols are silent until queried.");
     Some(finding)
 }
@@ -452,7 +452,7 @@ mod tests {
             let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
             assert_eq!(causes, [(Id::ScopeNeverLeaves, severity)], "{to}");
             let text = format!("{findings:?}");
-            assert!(text.contains("avahi reflector") && text.contains("mdns-repeater"), "{text}");
+            assert!(text.contains("avahi reflector") && text.contains("mcast relay"), "{text}");
             assert!(!text.contains("hop limit") && !text.contains("must route"), "{text}");
         }
     }
@@ -494,7 +494,7 @@ mod tests {
         for (to, source) in [("224.0.0.251:5353", "10.9.0.1:5353"), ("[ff02::fb]:5353", "[fd09::1]:5353")] {
             let found = causes(to, source, 1);
             let [(Severity::Note, cause)] = &found[..] else { panic!("{found:?}") };
-            assert!(cause.contains("hop limit 1, and mdns is sent with 255 (RFC 6762"), "{cause}");
+            assert!(cause.contains("hop limit 1, but mdns requires 255 (RFC 6762"), "{cause}");
             assert_eq!(causes(to, source, 255), []);
         }
         assert_eq!(causes("224.0.0.251:5000", "10.9.0.1:6000", 1), [], "another port is another protocol");

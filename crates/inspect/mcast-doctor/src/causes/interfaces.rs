@@ -143,7 +143,7 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
         return vec![switched_off(&off)];
     }
     let cause =
-        "No interface of this machine except the loopback can carry multicast: no group can reach it.";
+        "No interface of this machine except the loopback can carry multicast, so no group can reach it.";
     let names = list(observation.after.links.iter().map(Link::name));
     let finding = Finding::fault(Id::InterfaceDown, cause)
         .evidence(EvidenceKind::Interface, "interfaces", names)
@@ -157,13 +157,13 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
 /// Returns the finding about interfaces that work, but not for groups.
 fn switched_off(names: &[&str]) -> Finding {
     let cause = format!(
-        "Multicast is off on {}, and no other interface except the loopback can carry it: programs find no interface for groups.",
+        "Multicast is off on {}, and no other interface except the loopback can carry it, so programs find no interface for groups.",
         list(names)
     );
     let commands = list(names.iter().map(|name| format!("`ip link set dev {name} multicast on`")));
     let advice = match cfg!(any(target_os = "linux", target_os = "android")) {
         true => format!("Switch it on where the network carries groups: {commands}."),
-        false => "Use an interface to a network that carries groups: most tunnels do not.".to_owned(),
+        false => "Use an interface to a network that carries multicast: most tunnels do not.".to_owned(),
     };
     let state = |name: &&str| Evidence::new(EvidenceKind::Interface, *name, "up, without the flag MULTICAST");
     Finding::fault(Id::InterfaceDown, cause)
@@ -188,7 +188,7 @@ pub(super) fn unusable(link: &Link) -> Finding {
             Tool::Program,
             "Start the program that serves it, such as a VPN client or a virtual machine, or send by another interface.",
         ),
-        true => finding.advise(Tool::Network, "Check the cable, the radio and the other end."),
+        true => finding.advise(Tool::Network, "Check the cable, the Wi-Fi association and the other end."),
         false => finding.with_remedies(remedies::bring_up(link)),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn question(observation: &Observation, flow: &ExpectedFlow<'_>) -> Op
         _ => OpenQuestion::new(
             what,
             format!(
-                "nothing came in {seconds:.1} s, and {name} sends only when a program asks or something changes ({document}): ask during the examination, with a program of the protocol or with `mcast ask`"
+                "nothing came in {seconds:.1} s, and {name} sends only when queried, or when something changes ({document}): send a query during the examination, with a program of the protocol or with `mcast ask`"
             ),
         ),
     };

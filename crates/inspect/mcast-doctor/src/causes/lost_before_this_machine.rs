@@ -86,7 +86,7 @@ fn queue_of_macvlan(observation: &Observation, flow: &Flow) -> Option<(Remedy, E
         format!("; {} dropped {dropped} frames meanwhile", observation.link_name(lower))
     });
     let advice = format!(
-        "{name} is a macvlan, and this host loses frames to groups itself if they find the queue of the device below full: it takes {length} (bcqueuelen). If `ip -s link show` on the host counts dropped frames at that device, lengthen the queue there: `ip link set dev {name} type macvlan bcqueuelen 10000`."
+        "{name} is a macvlan, and this host itself drops multicast frames when the queue of the device below is full: it holds {length} (bcqueuelen). If `ip -s link show` on the host counts dropped frames at that device, lengthen the queue there: `ip link set dev {name} type macvlan bcqueuelen 10000`."
     );
     let text = format!("bcqueuelen {length}{}", counted.unwrap_or_default());
     let evidence = Evidence::new(EvidenceKind::Setting, format!("ip -details link show dev {name}"), text);
@@ -232,7 +232,7 @@ fn next_steps(pattern: LossPattern, flow: &Flow, is_file: bool) -> Vec<Remedy> {
         LossPattern::Random | LossPattern::Few => "Single random losses come from a bad cable, connector or transceiver, a duplex mismatch, or wireless: look at the error counters (CRC, FCS) of every port on the path.".to_owned(),
     };
     let bisect = format!(
-        "Find the place: run `mcast doctor` for this group on the sender ({source}) and on hosts between. Where the numbers are still complete, the loss is behind."
+        "Find the place: run `mcast doctor` for this group on the sender ({source}) and on hosts in between. Where the numbers are still complete, the loss is closer to the receiver."
     );
     let recapture = is_file.then(|| {
         Remedy::advice(Tool::Network, "Check first that the capture itself dropped no packets (tcpdump and dumpcap print their count at the end).")

@@ -268,7 +268,7 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     let finding = Finding::fault(
         Id::MembershipLimit,
         format!(
-            "{} was refused a join: a socket may join {limit} groups, or name too many sources.",
+            "A join of {} was refused: a socket may join at most {limit} groups, and the number of sources per group is limited, too.",
             program.name
         ),
     )
@@ -504,7 +504,7 @@ fn others(observation: &Observation) -> Vec<Finding> {
 /// Returns the sentence that a program receives a group only as long as the doctor is a member.
 fn while_examined(program: &str) -> String {
     format!(
-        " While mcast listens, {program} receives it, too: the system delivers a group to all sockets on its port, whichever of them has joined."
+        " While mcast listens, {program} receives it, too: the kernel delivers a group to all sockets on its port, whichever of them has joined."
     )
 }
 

@@ -480,7 +480,7 @@ const HOST_UNREACHABLE: Cause = Cause::new(Check::PathTest, &[]);
 const PATH_LOSS: Cause = Cause::new(Check::PathTest, &["RFC 8085 section 3.1"]);
 /// A listener receives probes, and its replies do not come back.
 const REPLIES_LOST: Cause = Cause::new(Check::PathTest, &[]);
-/// A host answers by unicast, and nothing sent to the group reaches it.
+/// A host answers unicast, but nothing that is sent to the group reaches it.
 const UNICAST_ONLY: Cause = Cause::new(Check::PathTest, &["RFC 4541 section 2"]);
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn wireless(observation: &Observation) -> Vec<Finding> {
         .map(|link| {
             Finding::note(
                 Id::Wireless,
-                format!("{} is wireless: groups arrive at the lowest rate, late, and with losses that are not retransmitted.", link.name()),
+                format!("{} is wireless: multicast is sent at the lowest rate, late, and without retransmissions.", link.name()),
             )
             .on_interface(link.name())
             .evidence(EvidenceKind::Interface, link.name(), "wireless")
@@ -189,7 +189,7 @@ fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Find
     )
     .with_scope(
         RemedyScope::new(format!("everything that {mac} sends"))
-            .warning("if there is a router in between, this is the router, with all that it forwards"),
+            .warning("if there is a router in between, this is the router, with everything that it forwards"),
     )]);
     Some(finding)
 }
@@ -217,7 +217,7 @@ fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option
     let upper = format!("{name}-mv");
     let finding = Finding::fault(
         Id::MacvlanIsolation,
-        format!("{source} sends {to} through {name} of this machine itself, from a macvlan or ipvlan interface on it (a container or virtual machine): the host does not receive what such interfaces send."),
+        format!("{source} sends {to} through {name} of this machine, from a macvlan or ipvlan interface on it (a container or virtual machine). A host does not receive what such interfaces send."),
     )
     .on_interface(name)
     .for_group(to)

@@ -113,7 +113,10 @@ fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere:
     let severity = if member.is_some() { Severity::Fault } else { Severity::Warning };
     let hosts = match &member {
         Some((host, interface)) => format!("although {host} on {interface} has joined the group"),
-        None => format!("because it knows no members or routers that want it on {}", elsewhere.join(", ")),
+        None => format!(
+            "because it knows of no members or routers on {} that have joined it",
+            elsewhere.join(", ")
+        ),
     };
     let cause = format!(
         "This router's route for {} from {} leads from {} to no interface, {hosts}.",
@@ -178,7 +181,7 @@ pub(crate) fn unseen_members(observation: &Observation) -> Vec<OpenQuestion> {
         let (group, seconds) = (flow.key.group, observation.listened().as_secs());
         let interval = observation.options.query_interval.as_secs();
         let question = OpenQuestion::new(
-            format!("whether hosts behind {names} want {group}, which is not routed there"),
+            format!("whether hosts behind {names} have joined {group}, which is not routed there"),
             format!(
                 "no report for it in {seconds} s; hosts send one when they join, and when a querier asks, every {interval} s"
             ),
@@ -453,7 +456,7 @@ mod tests {
     fn members_behind_omitted_interfaces_are_an_open_question() {
         let questions = |to: &[&str]| unseen_members(&routing(vec![route(Some("eth0"), to)]));
         let [question] = &questions(&["eth2"])[..] else { panic!() };
-        assert_eq!(question.question, "whether hosts behind eth1 want 239.1.2.3, which is not routed there");
+        assert_eq!(question.question, "whether hosts behind eth1 have joined 239.1.2.3, which is not routed there");
         assert_eq!((questions(&["eth1"]), questions(&[])), (vec![], vec![]));
     }
 

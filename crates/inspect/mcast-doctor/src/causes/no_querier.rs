@@ -47,7 +47,7 @@ fn in_file(observation: &Observation) -> Vec<Finding> {
         });
         let (name, protocol) = (observation.link_name(interface), if v4 { "IGMP" } else { "MLD" });
         let cause = format!(
-            "The {protocol} querier {} on {name} has stopped: its last query is {} s before the end of the capture. Snooping switches forget members that it no longer asks.",
+            "The {protocol} querier {} on {name} has stopped: its last query is {} s before the end of the capture. Snooping switches forget members that are no longer queried.",
             last.source,
             ago.as_secs()
         );
@@ -77,7 +77,7 @@ fn of_bridge(link: &Link) -> Vec<Finding> {
             let protocol = protocol(family);
             let name = link.name();
             let cause = format!(
-                "{name} forwards groups to no member: the {protocol} querier {} sent its last query {} s ago, and {name} forgets members after {} s. It floods groups again in {} s.",
+                "{name} no longer forwards groups to members: the {protocol} querier {} sent its last query {} s ago, and {name} forgets members after {} s. It floods groups again in {} s.",
                 querier.address,
                 silence.as_secs(),
                 bridge.membership_interval.as_secs(),
@@ -241,11 +241,7 @@ fn known_queries(observation: &Observation, interest: &Interest<'_>) -> Vec<Evid
     let family = interest.family();
     let counted = observation.after.counters.value(MLD_QUERIES).filter(|_| family == Family::V6);
     let counted = counted.map(|queries| {
-        Evidence::new(
-            EvidenceKind::Counter,
-            MLD_QUERIES,
-            format!("{queries} since the system started, on all interfaces"),
-        )
+        Evidence::new(EvidenceKind::Counter, MLD_QUERIES, format!("{queries} since boot, on all interfaces"))
     });
     let link = observation.link(interest.interface);
     let bridge = link.and_then(|link| Some((link.name(), link.bridge?.other_querier(family)?)));

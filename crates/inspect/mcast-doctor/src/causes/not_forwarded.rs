@@ -66,7 +66,7 @@ fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding 
     let rules = suspects.clause();
     let reason = match drops.is_empty() {
         true => format!(
-            " The candidates are the firewall ({rules}), a traffic control filter, and a queue that is full."
+            " Possible causes are the firewall ({rules}), a traffic control filter, and a full queue."
         ),
         false => String::new(),
     };
@@ -75,7 +75,7 @@ fn unexplained(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding 
         .with_all_evidence(blocked.evidence())
         .with_all_evidence(evidence(drops))
         .with_all_evidence(suspects.evidence(observation))
-        .advise(Tool::Nft, "List the rules on the way through, and add a counter to those that drop: `nft -a list ruleset`, `ebtables -L --Lc`.").advise(Tool::Tc, format!("List filters and queues of {names}: `tc -s filter show dev {0} egress`, `tc -s qdisc show dev {0}`.", first.to.name()))
+        .advise(Tool::Nft, "List the rules that the datagrams pass, and add a counter to those that drop: `nft -a list ruleset`, `ebtables -L --Lc`.").advise(Tool::Tc, format!("List filters and queues of {names}: `tc -s filter show dev {0} egress`, `tc -s qdisc show dev {0}`.", first.to.name()))
 }
 
 /// Returns findings about rules that drop what this machine forwards as a bridge or router, or the reports of hosts behind a
@@ -102,7 +102,7 @@ fn dropped_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding
     let (suspects, what) = match blocked.sight {
         Sight::Observed => (first.suspects(observation), "the firewall drops them, and"),
         Sight::Predicted => {
-            (first.certain_rule(observation), "behind what keeps them from it, the firewall drops them, too:")
+            (first.certain_rule(observation), "even if nothing else did, the firewall would drop them:")
         }
     };
     let to = first.flow.destination();
@@ -348,7 +348,7 @@ fn describe(reason: &str) -> Option<(&'static str, &'static str)> {
         ),
         "too-many-paths" => (
             "came from more senders than the relay has paths",
-            "Raise --max-paths, or lower --path-idle, so that the paths of senders that have stopped are closed earlier.",
+            "Raise --max-paths, or lower --path-idle, so that paths of senders that have stopped are closed earlier.",
         ),
         "receive-buffer-full" => (
             "did not fit into the receive buffer of the relay",
@@ -356,14 +356,14 @@ fn describe(reason: &str) -> Option<(&'static str, &'static str)> {
         ),
         "unreachable" => (
             "have a unicast target that does not accept them",
-            "See whether a program listens at the target, and whether a firewall rejects them there.",
+            "Check that a program listens at the target, and that no firewall there rejects them.",
         ),
         "too-many-repeats" => (
             "are repeats",
-            "Look for another device that forwards between the same networks: the relay holds repeats back until it is clear whether they are a loop.",
+            "Look for another device that forwards between the same networks: the relay holds repeats back until it knows whether they are a loop.",
         ),
         "too-many-hops" => {
-            ("have passed too many relays", "Connect the sites by fewer tunnels in a row: at most 8 relays.")
+            ("have passed too many relays", "Connect the sites through fewer relays: at most 8 in a row.")
         }
         _ => return None,
     })

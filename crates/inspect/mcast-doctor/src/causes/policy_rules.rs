@@ -153,8 +153,8 @@ pub(super) fn removal(rule: &RoutingRule) -> Option<Remedy> {
         priority: rule.priority,
         is_there: false,
     };
-    let scope = RemedyScope::new("everything that the rule selects, also of other programs")
-        .warning("somebody has made the rule, perhaps to keep groups out of a network");
+    let scope = RemedyScope::new("everything that the rule selects, including traffic of other programs")
+        .warning("the rule may be there to keep groups out of a network");
     Some(Remedy::now_changing(Tool::Ip, change).with_scope(scope))
 }
 
@@ -193,7 +193,7 @@ fn at_receiver(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     };
     let finding = Finding::fault(
         Id::PolicyRule,
-        format!("A routing rule of this machine makes it drop the datagrams for {to} from {source} that arrive on {interface}: by {rule} ({command}), {why}."),
+        format!("A routing rule makes this machine drop the datagrams for {to} from {source} that arrive on {interface}: by {rule} ({command}), {why}."),
     )
     .on_interface(&interface)
     .for_group(to)
@@ -202,7 +202,7 @@ fn at_receiver(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     .with_all_evidence(of_decision(decision))
     .with_all_evidence(explained.iter().map(|lost| observation.packets_of(lost.flow)))
     .with_remedies(exception(observation, interest, source, rule))
-    .advise(Tool::Ip, format!("Remove the rule if it is not meant: `{command}` lists those in effect. A rule for a mark is that of a transparent proxy: exempt groups from what sets the mark (nft list ruleset)."));
+    .advise(Tool::Ip, format!("Remove the rule if it is not intended: `{command}` lists those in effect. If it matches a mark, it belongs to a transparent proxy: exempt groups where the mark is set (nft list ruleset)."));
     Some(finding)
 }
 
@@ -282,7 +282,7 @@ fn way_back(source: IpAddr, priority: u32) -> Remedy {
 /// Returns the remedy that admits an IPv6 source to a group.
 fn way_in(source: IpAddr, group: IpAddr, priority: u32) -> Remedy {
     let scope = RemedyScope::new(format!("what {source} sends to {group}"))
-        .warning("somebody has made the rule behind it, perhaps to keep the source out");
+        .warning("the later rule may be there to keep the source out");
     let words = ["from", &source.to_string(), "to", &group.to_string(), "lookup", "local"].map(str::to_owned);
     let change = Change::RoutingRule {
         command: ["-6", "rule"].map(str::to_owned).to_vec(),
@@ -346,7 +346,7 @@ pub(super) fn of_router(
         .about_flow(from.name(), flow)
         .evidence(EvidenceKind::Route, command, rule)
         .with_remedies(removal(rule))
-        .advise(Tool::Ip, format!("If the rule is meant, have the routing daemon put the multicast route into its table: `{routes} show table all` lists those that exist."));
+        .advise(Tool::Ip, format!("If the rule is intended, have the routing daemon put the multicast route into its table: `{routes} show table all` lists those that exist."));
     Some(finding)
 }
 

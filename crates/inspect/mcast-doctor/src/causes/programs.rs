@@ -39,13 +39,13 @@ fn judge_program_ended(observation: &Observation, program: &str, status: ExitSta
         true => "",
         false => " Its sockets are closed, and it receives nothing.",
     };
-    let cause = format!("{program} ended while it was examined ({}).{outcome}", Outcome(status));
+    let cause = format!("{program} exited while it was examined ({}).{outcome}", Outcome(status));
     let finding = Finding::new(Id::ProgramEnded, severity, cause)
         .in_program(program)
         .evidence(EvidenceKind::Answer, "exit status", status)
         .advise(
             Tool::Program,
-            "Its output may show why. After a signal: `coredumpctl info` or `dmesg` shows where it crashed, and whether the kernel ended it for lack of memory.",
+            "Its output may show why. After a signal: `coredumpctl info` or `dmesg` shows where it crashed, and whether the kernel killed it because memory ran out.",
         );
     let group = observation.interests().first().map(Interest::destination);
     Some(finding.with(group.filter(|_| !status.success()), Finding::for_group))
@@ -131,7 +131,7 @@ fn resume(state: &RunState, pid: u32) -> Remedy {
     }
 }
 
-/// Datagrams reach the socket, and the program does not read them.
+/// Datagrams reach the socket, but the program does not read them.
 pub(super) const NOT_READ: Cause = Cause::new(Check::Socket(not_read), &["udp(7)"]).at(Stage::Queue);
 
 fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
@@ -164,7 +164,7 @@ fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<
     .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
     .advise(
         Tool::Program,
-        format!("See what it waits for: `cat /proc/{pid}/stack` or `gdb -p {pid}`. A program that receives calls recv in a loop, in a thread that does nothing else. If several sockets of it are bound to port {}, close those that it does not read.", local.port(), pid = socket.processes.first().map_or(0, |process| process.pid)),
+        format!("See what it waits for: `cat /proc/{pid}/stack` or `gdb -p {pid}`. Call recv in a loop, in a thread that does nothing else. If several of its sockets are bound to port {}, close those that it does not read.", local.port(), pid = socket.processes.first().map_or(0, |process| process.pid)),
     );
     Some(finding)
 }
@@ -200,7 +200,7 @@ fn socket_filter(observation: &Observation, examined: &ExaminedSocket<'_>) -> Op
     let finding = Finding::new(
         Id::SocketFilter,
         severity,
-        format!("{who} rejects what reaches its socket on {local}: {refused} datagrams were dropped, although its receive buffer has room."),
+        format!("{who} rejects the datagrams to its socket on {local}: {refused} were dropped, although its receive buffer has room."),
     )
     .for_group(to)
     .from_sources(flows.iter().map(|flow| flow.key.source))
@@ -275,7 +275,7 @@ fn socket_filter_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
         let local = socket.local?;
         classic_filter::rejects(instructions, &packet, local.port()).then_some(())?;
         let who = classic(program, instructions);
-        let cause = format!("{who} rejects {what} as soon as they get to its socket on {local}.");
+        let cause = format!("{who} rejects {what} at its socket on {local}.");
         let location = format!("socket {} of {program}", socket.inode);
         let finding = Finding::new(Id::SocketFilter, examined.severity, cause)
             .for_group(SocketAddr::new(group, local.port()))

@@ -351,7 +351,7 @@ impl Judgement<'_> {
             Some(program) if expected.is_empty() => (
                 Id::NotJoined,
                 format!(
-                    "{} has a raw socket of the protocol and has joined no group, and {target} arrives on {name}.",
+                    "{target} arrives on {name}, but {} has not joined the group: it has a raw socket of the protocol and no membership.",
                     program.name
                 ),
             ),
@@ -360,7 +360,7 @@ impl Judgement<'_> {
                 let who = self.traffic.program.as_ref().map_or("the doctor", |program| &program.name);
                 (
                     Id::JoinedOtherInterface,
-                    format!("{target} arrives on {name}, and {who} has joined the group on {joined} only."),
+                    format!("{target} arrives on {name}, but {who} has joined the group only on {joined}."),
                 )
             }
         };
@@ -368,7 +368,7 @@ impl Judgement<'_> {
             .fault(id, cause)
             .on_interface(&name)
             .evidence(EvidenceKind::Packet, &name, format!("{packets} packets of {target}"))
-            .advise(Tool::Program, format!("Let the program join {} on {name}.", target.group));
+            .advise(Tool::Program, format!("Make the program join {} on {name}.", target.group));
         Some(finding)
     }
 
@@ -404,7 +404,7 @@ impl Judgement<'_> {
                     .fault(Id::NothingArrives, cause)
                     .on_interface(&names)
                     .evidence(EvidenceKind::Packet, &names, format!("no packet of {target} in {seconds:.1} s"))
-                    .advise(Tool::Network, "Run `mcast doctor` with the same arguments on the sender: the packets must leave there by the interface of this network.");
+                    .advise(Tool::Network, "Run `mcast doctor` with the same arguments on the sender: the packets must leave it on the interface of this network.");
                 Silence::Fault(Box::new(finding))
             }
             _ => Silence::Open(question(format!(

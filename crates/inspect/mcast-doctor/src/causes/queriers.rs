@@ -87,7 +87,7 @@ fn two_queriers_finding(
     .from_source(other.0)
     .with_evidence(queries(elected))
     .with_evidence(queries(other))
-    .advise(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)).advise(Tool::Network, "If they belong to two networks, the networks are connected where they should not be: look for a cable or a VLAN that joins them.")
+    .advise(Tool::Network, format!("Disable the querier on {}, or let the queries of {} reach it: a filter or a switch between them drops {protocol}.", other.0, elected.0)).advise(Tool::Network, "If they belong to two networks, these are connected by mistake: look for the cable or the VLAN that joins them.")
 }
 
 /// The querier sends queries far too often, gives hosts more time than there is between two queries, or sends queries that
@@ -156,7 +156,7 @@ fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding>
         .with_evidence(setting("mcast_query_interval", asks))
         .with_remedies([Remedy::advice(
             Tool::Ip,
-            format!("Run `ip link set dev {name} type bridge mcast_membership_interval {enough:.0}`; it concerns all groups on {name}."),
+            format!("Run `ip link set dev {name} type bridge mcast_membership_interval {enough:.0}`; it affects all groups on {name}."),
         )])
     })
 }
@@ -171,7 +171,7 @@ fn judge_querier_misconfigured(
         return Some((
             "sends MLD queries from an address that is not link-local, so hosts ignore them and do not report their groups.".into(),
             format!("{count} MLD queries from {source}"),
-            format!("Give the interface of the querier an IPv6 link-local address (fe80::/10), and let it send from that one. It sends from {source} now."),
+            format!("Give the interface of the querier an IPv6 link-local address (fe80::/10), and make it send from there. It sends from {source} now."),
         ));
     }
     if let Some(interval) =
@@ -181,7 +181,7 @@ fn judge_querier_misconfigured(
         return Some((
             format!("sends {per_second:.0} queries per second: every host reports all its groups over and over, which loads every snooping switch."),
             format!("{count} general queries, one every {:.3} s", interval.as_secs_f64()),
-            "Set the query interval of the querier to 125 s (the default), or at least to some tens of seconds. If it is set so, look for a loop that repeats its queries.".into(),
+            "Set the query interval of the querier to 125 s (the default), or at least to some tens of seconds. If it already is, look for a loop that repeats its queries.".into(),
         ));
     }
     let interval =
@@ -234,7 +234,7 @@ pub(super) fn ignored_query_finding(observation: &Observation, interest: &Intere
     let suspects = dropping_control(observation, interest, ControlKind::Query);
     let finding = Finding::fault(
         Id::FirewallDropsIgmp,
-        format!("The {protocol}v{version} query from {} reached {interface}, but this system did not process it: a firewall drops incoming {protocol}. Switches forget {} as nobody reports it again.", query.source, interest.group),
+        format!("The {protocol}v{version} query from {} reached {interface}, but the kernel did not process it: a firewall drops incoming {protocol}. Switches forget {}, because nobody reports it again.", query.source, interest.group),
     )
     .on_interface(&interface)
     .for_group(interest.group)

@@ -240,7 +240,7 @@ fn buffer_remedies(observation: &Observation) -> Vec<Remedy> {
 }
 
 fn raise_limit() -> [Remedy; 2] {
-    let scope = RemedyScope::after_restart("the largest buffer that any program of this host may request");
+    let scope = RemedyScope::after_restart("the largest buffer that any program on this host may request");
     remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope)
 }
 
@@ -345,7 +345,7 @@ fn finding(
     let reason = reason.map(|reason| format!("; the kernel's reason is {reason}")).unwrap_or_default();
     let drops = flows.iter().flat_map(|flow| drops_of(observation, flow));
     let cause = format!(
-        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}. They stop {}{reason}.",
+        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}. They are lost {}{reason}.",
         stretch.location()
     );
     let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
@@ -446,7 +446,7 @@ impl Stretch {
                 "Look for an XDP program (ip -details link show dev {interface}), a tc filter (tc filter show dev {interface} ingress), and rules of the families netdev and bridge (nft list ruleset)."
             ),
             Self::Routing => format!(
-                "Look for rules at the hook prerouting, also those without a counter and \"fib ... missing drop\" (nft list ruleset, iptables-legacy -t raw -S), policy routing (ip rule, ip route get SOURCE), and redirects (nat, tproxy). Compare the route to the source with {interface}."
+                "Look for rules at the hook prerouting, including those without a counter and \"fib ... missing drop\" (nft list ruleset, iptables-legacy -t raw -S), policy routing (ip rule, ip route get SOURCE), and redirects (nat, tproxy). Compare the route to the source with {interface}."
             ),
             Self::Input => {
                 "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
@@ -531,7 +531,7 @@ mod tests {
         };
         lost(
             [0, 0, 0],
-            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0. They stop before",
+            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0. They are lost before",
         );
         lost([12, 0, 2], "in the IP layer, which does not accept them");
         lost([12, 10, 12], "between UDP and the socket");

@@ -66,7 +66,7 @@ fn readdressed(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         let suspects = responsible(observation, vec![outcome], lost);
         let rule = suspects.rule()?;
         let cause = format!(
-            "{lost} of {} datagrams from {} to {to} that arrive at {port} do not get to {}: `{}` changes the Ethernet address that their frames are sent to, so the bridge does not take them for the group.",
+            "{lost} of {} datagrams from {} to {to} that arrive at {port} do not reach {}: `{}` changes the destination address of their frames, so the bridge does not take them for the group.",
             flow.datagrams,
             flow.key.source,
             above.name(),
@@ -101,7 +101,7 @@ fn sent_elsewhere(observation: &Observation, count: &HookCount) -> Option<Findin
         Id::Redirected,
         Severity::Fault,
         format!(
-            "{lost} of {} datagrams that this machine sends from {source} to {to} go elsewhere: `{}` changes their destination (nat).",
+            "{lost} of {} datagrams that this machine sends from {source} to {to} are diverted: `{}` changes their destination (nat).",
             count.reached,
             rule.location()
         ),
@@ -147,7 +147,7 @@ fn disguised(observation: &Observation, flow: &Flow) -> Option<Finding> {
         Id::Redirected,
         severity,
         format!(
-            "What this machine sends to {to} by {interface} leaves with the source {}, which is not an address of this machine: `{}` changes it (nat). Receivers that join with a source, and routers that check the reverse path, reject it.",
+            "Datagrams that this machine sends to {to} by {interface} leave with the source {}, which is not an address of this machine: `{}` changes it (nat). Receivers that join with a source, and routers that check the reverse path, reject it.",
             source.ip(),
             rule.location()
         ),
@@ -258,7 +258,7 @@ fn certain(
     let (hook, outcome) = INCOMING.into_iter().find_map(met)?;
     let location = outcome.rule.location();
     let cause = format!(
-        "{what} go elsewhere on this machine as soon as they get to its {} hook: `{location}` {}.",
+        "{what} are diverted on this machine, at its {} hook: `{location}` {}.",
         hook.name(),
         deed(outcome.effect)
     );
@@ -274,8 +274,8 @@ fn certain(
 /// Returns what a rule with this effect does with datagrams.
 const fn deed(effect: RuleEffect) -> &'static str {
     match effect {
-        RuleEffect::Proxy => "hands them to a proxy (tproxy)",
-        RuleEffect::Divert => "sends them out by another interface (fwd)",
+        RuleEffect::Proxy => "delivers them to a proxy (tproxy)",
+        RuleEffect::Divert => "sends them out on another interface (fwd)",
         RuleEffect::Rewrite => "writes another address or port into them",
         _ => "changes their destination (nat)",
     }
@@ -297,7 +297,7 @@ fn finding(
     let counters = [Counter::InDelivers, Counter::InMulticast];
     Finding::fault(
         Id::Redirected,
-        format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} go elsewhere on this machine: {rule} {what}."),
+        format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} are diverted on this machine: {rule} {what}."),
     )
     .on_interface(&interface)
     .for_group(to)
@@ -349,7 +349,7 @@ mod tests {
     fn proxy_is_reported_if_the_datagrams_do_not_reach_the_socket() {
         let findings = check(&with_rule(0, RuleEffect::Proxy));
         assert!(
-            findings[0].cause.ends_with("`nft ip t c handle 4` hands them to a proxy (tproxy)."),
+            findings[0].cause.ends_with("`nft ip t c handle 4` delivers them to a proxy (tproxy)."),
             "{findings:?}"
         );
         assert_eq!(check(&with_rule(10, RuleEffect::Proxy)), []);

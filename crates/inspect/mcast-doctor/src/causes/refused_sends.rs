@@ -147,7 +147,7 @@ fn rejected(machine: &Snapshot, refused: &RefusedOperation, decision: Decision<'
     };
     // Whether a rule for a mark or a user selects this program is not known; the error is the one that it causes.
     let may = if is_certain { "rejects" } else { "may reject" };
-    let cause = format!("What this machine sends to {group} is refused by its own routing: {by} {may} it.");
+    let cause = format!("This machine's own routing refuses datagrams to {group}: {by} {may} them.");
     let finding = Finding::fault(Id::PolicyRule, cause).with_all_evidence(match rule.is_usual() {
         false => of_decision(decision),
         true => route

@@ -65,7 +65,7 @@ fn rejected_by_route(observation: &Observation, route: &TableRoute, known: Optio
     let command = if family == Family::V4 { "ip route" } else { "ip -6 route" };
     let (prefix, severity) = (route.destination, known.map_or(Severity::Warning, |one| one.severity));
     let cause = format!(
-        "A route of this machine rejects groups in {prefix}: {route}. Programs that choose no interface cannot send to them, and no counter shows it."
+        "A route of this machine rejects groups in {prefix}: {route}. Programs that choose no interface cannot send to these groups, and no counter shows it."
     );
     let finding = Finding::new(Id::NoRoute, severity, cause).evidence(EvidenceKind::Route, command, route);
     finding
@@ -371,7 +371,7 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
     is_concerned.then(|| {
         let (name, to) = (link.name(), interest.destination());
         let cause = format!(
-            "{name} has no route for IPv6 groups, so the kernel discards what arrives there for {to}."
+            "{name} has no route for IPv6 groups, so the kernel discards the datagrams for {to} that arrive there."
         );
         without_group_route(cause, link)
             .for_group(to)
@@ -543,7 +543,7 @@ fn enable(link: &Link) -> [Remedy; 2] {
 /// Returns the scope of the settings.
 fn scope(link: &Link) -> RemedyScope {
     RemedyScope::new(format!("IPv6 on {}", link.name()))
-        .warning(format!("{} becomes reachable by IPv6: its firewall must cover IPv6 too", link.name()))
+        .warning(format!("{} becomes reachable over IPv6: its firewall must cover IPv6, too", link.name()))
 }
 
 /// Returns the remedies that make the system create a link-local address. They keep the other addresses and
@@ -646,7 +646,7 @@ fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let route = route.map_or_else(|| "no route".to_owned(), |route| observation.link_name(route));
     let finding = Finding::fault(
         Id::ReversePathFilter,
-        format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {source} as soon as they get to it, because the route to {source} does not use {interface}."),
+        format!("The reverse path filter of {interface} ({mode}) would drop the datagrams from {source}, because the route to {source} does not use {interface}."),
     )
     .about_flow(&interface, flow)
     .evidence(EvidenceKind::Route, format!("ip route get {source}"), route)

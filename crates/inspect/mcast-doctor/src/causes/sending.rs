@@ -128,14 +128,14 @@ fn by_policy(observation: &Observation) -> Option<Finding> {
     // Whether a program of this machine sends the group at all is not known of a membership.
     let severity = if observation.program().is_some() { Severity::Fault } else { Severity::Warning };
     let cause = format!(
-        "An IPsec policy of this machine drops what it sends: {} packets while listening, and nothing that is examined left.",
+        "An IPsec policy of this machine drops outgoing packets: {} while listening, and no examined datagram left.",
         after.saturating_sub(before)
     );
     let finding = Finding::new(Id::DroppedWhenSending, severity, cause)
         .with_evidence(Evidence::change(EvidenceKind::Counter, *counter, before, after))
         .with_remedies([Remedy::advice(
             Tool::Ip,
-            "List the policies (ip xfrm policy list dir out) and exempt groups from those that block or encrypt them; the program that made them (strongSwan, Libreswan) has them in its configuration.",
+            "List the policies (ip xfrm policy list dir out) and exempt groups from those that block or encrypt them; they come from the configuration of strongSwan, Libreswan or another program.",
         )]);
     Some(match (interests.first(), observation.program()) {
         (Some(interest), _) => finding.for_group(interest.destination()),
@@ -189,7 +189,7 @@ fn remedy(reason: &str, interface: &str) -> Remedy {
         "NO_TX_TARGET" => Remedy::advice(
             Tool::Bridge,
             format!(
-                "{interface} has nobody to send groups to. A VXLAN needs a group (ip link ... type vxlan group GROUP dev LOWER) or an entry for each remote host: bridge fdb append 00:00:00:00:00:00 dev {interface} dst REMOTE. A bridge needs a port."
+                "{interface} has no destination for groups. A VXLAN needs a group (ip link ... type vxlan group GROUP dev LOWER) or an entry for each remote host: bridge fdb append 00:00:00:00:00:00 dev {interface} dst REMOTE. A bridge needs a port."
             ),
         ),
         "SECURITY_HOOK" => Remedy::advice(
@@ -245,7 +245,7 @@ fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> 
     let finding = Finding::fault(
         Id::FirewallDropsOutput,
         format!(
-            "This machine's firewall drops what this machine sends to {to}: {lost} of {} datagrams from {source} to leave by {interface} did not pass the {hook} hook, and {}.",
+            "This machine's firewall drops the datagrams that this machine sends to {to}: {lost} of {} from {source} to {interface} did not pass the {hook} hook, and {}.",
             count.reached,
             suspects.clause()
         ),

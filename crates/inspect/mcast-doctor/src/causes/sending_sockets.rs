@@ -144,10 +144,10 @@ fn advice(missing: Missing, nearest: Option<&Link>) -> String {
         nearest.map(|link| format!(" {} is in the network of the address.", link.name())).unwrap_or_default();
     match missing {
         Missing::BoundAddress(address) => format!(
-            "Bind the socket to an address of this machine, or to none, and restart the program.{place} If {address} belongs to this machine, give it back first."
+            "Bind the socket to an address of this machine, or to none, and restart the program.{place} If {address} belongs to this machine, add it again first."
         ),
         Missing::InterfaceAddress(_) => format!(
-            "Restart the program.{place} In its code, choose the interface by its index (ip_mreqn.imr_ifindex), which stays when the address changes."
+            "Restart the program.{place} In its code, choose the interface by its index (ip_mreqn.imr_ifindex), which remains valid when the address changes."
         ),
         Missing::Index(..) | Missing::BoundInterface(_) => "Restart the program, so that it chooses an interface that exists. In its code, choose again when an interface of that name appears (netlink RTM_NEWLINK).".to_owned(),
     }

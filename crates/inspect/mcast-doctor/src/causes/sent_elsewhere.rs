@@ -222,7 +222,7 @@ fn kept_here_finding(observation: &Observation, flow: &Flow, link: &Link, prefix
     let sends = observation.link_name(flow.key.interface);
     let joins = observation.after.is_joined(group, link.index());
     let cause = format!(
-        "{group} is an address of this machine, on {name}: what this machine sends to it goes to {sends} and never leaves."
+        "{group} is an address of this machine, on {name}: datagrams that this machine sends to it go to {sends} and never leave."
     );
     let finding = Finding::fault(Id::SentByOtherInterface, cause)
         .on_interface(name)
@@ -232,7 +232,7 @@ fn kept_here_finding(observation: &Observation, flow: &Flow, link: &Link, prefix
         .with_remedies([remedies::linux::remove_group_address(group, prefix, name, joins)])
         .advise(
             Tool::Program,
-            format!("Also remove the address from what configures {name} at boot. If it was added to receive the group (autojoin), join in the program that receives it instead: a program that joins none stops receiving when the address is removed."),
+            format!("Also remove the address from what configures {name} at boot. If it was added to receive the group (autojoin), join in the program that receives it instead: a program that has not joined stops receiving when the address is removed."),
         );
     finding.with(observation.program().map(|program| &program.name), Finding::in_program)
 }
@@ -262,7 +262,7 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
         flow.map(|flow| Sent::of(observation, flow)).or_else(|| unsent_elsewhere(observation, trial))?;
     let leaves = observation.link_name(sent.interface);
     let cause = format!(
-        "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} receives it.",
+        "This machine sends {} itself, by {leaves} and not by {}, so no machine on the network of {} receives it.",
         sent.to,
         expected.name(),
         expected.name()
@@ -450,7 +450,7 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let severity = if is_taken { Severity::Warning } else { Severity::Fault };
     let (interface, to) = (observation.link_name(interest.interface), interest.destination());
     let cause = format!(
-        "Nothing for {to} is on the wire of {interface}, but {} sends to {}, {}, which is not a group.",
+        "There is no datagram for {to} on the wire of {interface}, but {} sends to {}, {}, which is not a group.",
         flow.source,
         flow.destination,
         described(observation, flow.destination.ip())

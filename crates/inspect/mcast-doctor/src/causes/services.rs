@@ -162,7 +162,7 @@ impl Judgement<'_> {
             number => format!("{number} other things were announced"),
         };
         let cause = format!(
-            "Nothing with the name {} was announced on {} in {:.1} s, although it was asked for. {others}.",
+            "Nothing with the name {} was announced on {} in {:.1} s, although the doctor sent queries for it. {others}.",
             search.target,
             self.names(&search.listened_on),
             search.listened.as_secs_f64()
@@ -180,16 +180,16 @@ impl Judgement<'_> {
         if !similar.is_empty() {
             finding = finding.advise(
                 Tool::Mcast,
-                format!("Check the name. What is announced is called {}.", list(similar)),
+                format!("Check the name. Similar names are announced: {}.", list(similar)),
             );
         }
         let finding = finding.advise(
             Tool::Mcast,
-            "Switches (LLDP), sessions (SAP) and lights (sACN) cannot be asked, and announce themselves every 10 s to 5 min: listen longer, with `-W 5m`.",
+            "Switches (LLDP), sessions (SAP) and lights (sACN) do not answer queries, and announce themselves every 10 s to 5 min: listen longer, with `-W 5m`.",
         );
         finding.advise(
             Tool::Network,
-            "Announcements do not leave their network. If it is in another VLAN or behind a router, run `mcast discover` on a machine there, and carry announcements between the two with `mcast relay --profile home`. If it is in this one, see whether it is on, and whether the access point isolates its clients.",
+            "Announcements do not leave their network. If it is in another VLAN or behind a router, run `mcast discover` on a machine there, and carry announcements between the two with `mcast relay --profile home`. If it is in this network, check that it is on, and that the access point does not isolate its clients.",
         )
     }
 
@@ -213,7 +213,7 @@ impl Judgement<'_> {
         let wanted: Vec<_> = search.wanted.iter().copied().collect();
         let (there, here) = (self.names(&places), self.names(&wanted));
         let cause = format!(
-            "{} is announced on {there}, and not on {here}: announcements do not leave their network.",
+            "{} is announced on {there} but not on {here}: announcements do not leave their network.",
             search.target
         );
         let finding = Finding::fault(Id::AnnouncedElsewhere, cause)
@@ -232,7 +232,7 @@ impl Judgement<'_> {
                 Tool::Mcast,
                 format!("Carry announcements between the networks, on this machine: `mcast relay --profile home {}`.", between.join(" ")),
             )
-            .advise(Tool::Program, format!("Let the program look for it on {there}, or move it there."))
+            .advise(Tool::Program, format!("Make the program search on {there}, or move it there."))
     }
 
     /// Judges whether this machine reaches what is announced.
@@ -298,12 +298,12 @@ impl Judgement<'_> {
         }
         let host = if entry.host.is_empty() { "its host".to_owned() } else { entry.host.to_string() };
         let cause = format!(
-            "{} is announced without an address of {host}: programs list it, and cannot connect.",
+            "{} is announced without an address of {host}: programs list it but cannot connect.",
             title(entry)
         );
         Some(self.about(Id::UnreachableAddress, Severity::Fault, entry, cause).advise(
             Tool::Program,
-            format!("Restart the responder on that host (avahi-daemon, mDNSResponder, systemd-resolved), and let it announce {host} on this network, too."),
+            format!("Restart the responder on that host (avahi-daemon, mDNSResponder, systemd-resolved), and make it announce {host} on this network, too."),
         ))
     }
 
@@ -334,12 +334,15 @@ impl Judgement<'_> {
         }
         let why = |(address, reach): &&(IpAddr, Reach)| match reach {
             Reach::Own(interface) => format!(
-                "{address} is an address of this machine, on {}: both have the same private network, as those of containers",
+                "{address} is an address of this machine, on {}: both hosts have the same private network, such as that of a container bridge",
                 self.name(*interface)
             ),
             Reach::Loopback => format!("{address} is the loopback address"),
             Reach::OtherNetwork(interface) => {
-                format!("{address} belongs to the network of {}, where connections go", self.name(*interface))
+                format!(
+                    "{address} belongs to the network of {}, so connections go there",
+                    self.name(*interface)
+                )
             }
             _ => format!("no route leads to {address}"),
         };
@@ -371,7 +374,7 @@ impl Judgement<'_> {
         }
         Some(finding.advise(
             Tool::Program,
-            "On that host, let the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
+            "On that host, make the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
         ))
     }
 
@@ -403,21 +406,21 @@ impl Judgement<'_> {
         };
         Some(match refused.is_empty() {
             false => finding(format!(
-                "{} is announced, and nothing listens at {}: its host refuses connections.",
+                "{} is announced, but nothing listens at {}: its host refuses connections.",
                 title(entry),
                 list(refused)
             ))
             .advise(
                 Tool::Program,
-                "Start the service on that host, or see which address and port it listens on: `ss -ltn` there. An announcement from a file (avahi's /etc/avahi/services) stays when the service has stopped.",
+                "Start the service on that host, or run `ss -ltn` there to see on which address and port it listens. An announcement from a file (avahi's /etc/avahi/services) remains after the service has stopped.",
             ),
             true => finding(format!(
-                "{} is announced by multicast, and {addresses} does not answer: unicast between it and this machine is blocked.",
+                "{} is announced by multicast, but {addresses} does not answer: unicast between it and this machine is blocked.",
                 title(entry)
             ))
             .advise(
                 Tool::Network,
-                "See the firewall of that host, the rules between the VLANs of the two (allow connections to that port, and replies), and client isolation of the access point. A relay carries announcements only: connections need a route in both directions.",
+                "Check the firewall of that host, the rules between the two VLANs (allow connections to that port, and their replies), and client isolation on the access point. A relay carries announcements only: connections need a route in both directions.",
             ),
         })
     }
@@ -518,7 +521,9 @@ mod tests {
         );
         let cause = &report.findings[0].cause;
         assert!(
-            cause.contains("in 5.0 s, although it was asked for. One other thing was announced."),
+            cause.contains(
+                "in 5.0 s, although the doctor sent queries for it. One other thing was announced."
+            ),
             "{cause}"
         );
     }

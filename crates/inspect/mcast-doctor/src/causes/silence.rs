@@ -100,7 +100,7 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     });
     let others = others.map(|(drop, protocol)| {
         format!(
-            " {} sends packets of {protocol} (IP protocol {}) to {}, which are not UDP and which no program here takes.",
+            " {} sends packets of {protocol} (IP protocol {}) to {}: they are not UDP, and no program here receives them.",
             drop.source.ip(),
             drop.protocol,
             interest.group
@@ -238,7 +238,7 @@ fn judge_members_get_nothing(
         .for_group(group)
         .evidence(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan)))
         .with_all_evidence(elsewhere.or(similar).map(|flow| observation.packets_of(flow)))
-        .advise(Tool::Network, format!("If {group} is being sent, it is lost before the place of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");
+        .advise(Tool::Network, format!("If {group} is being sent, it is lost before the point of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");
     Some(finding)
 }
 

@@ -44,7 +44,7 @@ fn printed(observation: &Observation) -> Option<Finding> {
     let mtus = links
         .map(|link| Evidence::new(EvidenceKind::Setting, format!("{} mtu", link.name()), link.interface.mtu));
     let cause = format!(
-        "{} was refused a send: the datagram is longer than the MTU and must not be fragmented, or longer than UDP allows (65,507 bytes in IPv4).",
+        "A send of {} failed: the datagram is longer than the MTU and must not be fragmented, or longer than UDP allows (65,507 bytes in IPv4).",
         program.name
     );
     let finding = Finding::new(Id::MtuTooSmall, Severity::Fault, cause)

@@ -76,7 +76,7 @@ fn fast_leave(observation: &Observation) -> Vec<Finding> {
         .map(|(link, port, bridge)| {
             Finding::warning(
                 Id::FastLeave,
-                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port: the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
+                format!("{} removes {} from a group at the first leave, although {} hosts are behind the port, so the other hosts lose the group as well.", bridge.name(), link.name(), port.hosts),
             )
             .on_interface(link.name())
             .evidence(EvidenceKind::Setting, format!("{} fastleave", link.name()), "on")
@@ -88,7 +88,8 @@ fn fast_leave(observation: &Observation) -> Vec<Finding> {
 
 fn leave_slowly(port: &Link) -> Vec<Remedy> {
     let name = port.name();
-    let scope = format!("every group that hosts behind {name} leave: it flows there a few seconds longer");
+    let scope =
+        format!("every group that hosts behind {name} leave: it is forwarded there a few seconds longer");
     let scope = RemedyScope::new(scope);
     let now = Remedy::now_changing(Tool::Bridge, port_option(name, "fastleave", "off"));
     remedies::with_networkd(now.with_scope(scope), port, "fast-leave", "[Bridge]\nFastLeave=no\n")
@@ -219,14 +220,17 @@ fn judge_port_group_limit(observation: &Observation, port: &Link, reached: Limit
     let severity = if refused.is_some() { Severity::Fault } else { Severity::Warning };
     let outcome = match &refused {
         Some((host, to)) => {
-            format!("it ignores that {host} has joined {}, and does not forward the group to {name}", to.ip())
+            format!(
+                "it ignores the report of {host} for {}, and does not forward the group to {name}",
+                to.ip()
+            )
         }
         None => {
             format!("hosts behind it that join another group do not get it as long as {of} has a querier")
         }
     };
     let cause = format!(
-        "{of} has learnt {groups} groups behind its port {name}{place}, which may have {limit}: {outcome}."
+        "{of} has learnt {groups} groups behind its port {name}{place}, whose limit is {limit}: {outcome}."
     );
     let report = refused.iter().map(|(host, to)| {
         Evidence::new(EvidenceKind::Packet, name, format!("a report for {} from {host}", to.ip()))
@@ -237,7 +241,7 @@ fn judge_port_group_limit(observation: &Observation, port: &Link, reached: Limit
         .evidence(EvidenceKind::Table, format!("{name}{place} mcast_n_groups"), groups)
         .with_all_evidence(report)
         .with_remedies([raise(name, reached, limit)])
-        .advise(Tool::Network, format!("`bridge mdb show dev {of}` lists the groups. IPv6 hosts join several by themselves, one for each address."));
+        .advise(Tool::Network, format!("`bridge mdb show dev {of}` lists the groups. IPv6 hosts join one for each of their addresses automatically."));
     Some(finding.with(refused, |finding, (_, to)| finding.for_group(to)))
 }
 
@@ -259,7 +263,7 @@ fn raise(port: &str, reached: Limit, before: impl fmt::Display) -> Remedy {
     };
     let set = |limit: String| Change::interface(port, attribute.clone(), limit);
     let scope = RemedyScope::new(format!("every group that hosts behind {port} join")).warning(
-        "the limit may protect the table of the bridge, or be what the hosts behind the port may receive; the bridge learns members with their next report",
+        "the limit may be intended, to protect the bridge's table or to restrict the hosts behind the port; the bridge learns members from their next report",
     );
     let raised = set(reached.limit.max(16).saturating_mul(4).to_string());
     let remedy = Remedy::now_changing(Tool::Bridge, raised);
@@ -308,7 +312,7 @@ fn enlarge_table(bridge: &str, limit: u32) -> Remedy {
     let set = |option: &str, value: &str| Change::interface(bridge, Attribute::Bridge(option.into()), value);
     let options = [set("mcast_hash_max", &limit), set("mcast_snooping", "1")];
     let scope = RemedyScope::new(format!("every group that {bridge} forwards"))
-        .warning("the bridge forwards groups only to members again, and learns them with the next query");
+        .warning("the bridge forwards groups only to members again, and learns these after the next query");
     Remedy::of(Tool::Ip, Persistence::Now, options).with_scope(scope)
 }
 
@@ -364,7 +368,7 @@ mod tests {
         let mut observation = bridged(0, |_, _| {});
         observation.after.links[2].vlan_limits = vec![VlanLimit { vlan: 10, groups: 4, limit: 4 }];
         let [finding] = &port_group_limit(&observation)[..] else { panic!() };
-        assert!(finding.cause.contains("its port eth1 in VLAN 10, which may have 4"), "{}", finding.cause);
+        assert!(finding.cause.contains("its port eth1 in VLAN 10, whose limit is 4"), "{}", finding.cause);
         let command = finding.remedies[0].command().unwrap();
         assert_eq!(command, "bridge vlan set vid 10 dev eth1 mcast_max_groups 64");
     }

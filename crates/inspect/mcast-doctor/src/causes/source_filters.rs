@@ -53,7 +53,9 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
     concerns.then(|| {
         Finding::warning(
             Id::IgmpVersionForced,
-            format!("This machine is set to IGMPv{version}, which cannot report the wanted sources to routers and switches."),
+            format!(
+                "This machine is set to IGMPv{version}, which cannot report sources to routers and switches."
+            ),
         )
         .evidence(EvidenceKind::Setting, name, version)
         .with_remedies([remedy])
@@ -83,7 +85,7 @@ fn forced(observation: &Observation, name: &str) -> Option<Finding> {
     concerns.then(|| {
         Finding::warning(
             Id::IgmpVersionForced,
-            format!("{protocol}v{version} is forced on {interface}, which cannot report the wanted sources to routers and switches."),
+            format!("{protocol}v{version} is forced on {interface}, which cannot report sources to routers and switches."),
         )
         .on_interface(interface)
         .evidence(EvidenceKind::Setting, name, version)
@@ -236,7 +238,7 @@ fn ssm_without_source_finding(observation: &Observation, group: Group, port: Opt
     let packets = observation.wire.incoming(group.addr()).map(|flow| observation.packets_of(flow));
     Finding::fault(
         Id::SsmWithoutSource,
-        format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."),
+        format!("{group} is source-specific but was joined without a source: routers forward nothing for such a membership."),
     )
     .for_group(Endpoint { address: group.addr(), port })
     .with_all_evidence(packets)

@@ -159,7 +159,7 @@ fn source_is_local_finding(observation: &Observation, flows: &[&Flow]) -> Findin
             "Datagrams for {to} arrive on {interface} with this machine's own address {source} as their source, so the kernel drops them."
         ),
         false => format!(
-            "Datagrams for {to} arrive on {interface} from {source}, which this machine takes for an address of its own, because a route of type local covers it: the kernel drops them."
+            "Datagrams for {to} arrive on {interface} from {source}, which this machine takes for one of its own addresses, because a route of type local covers it. The kernel drops them."
         ),
     };
     let route = (!observation.before.is_own(source)).then(|| {

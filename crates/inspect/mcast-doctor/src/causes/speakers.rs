@@ -82,7 +82,7 @@ impl Subject<'_> {
             );
             self.finding(Id::BadChecksum, Severity::Fault, cause).from_source(*source).advise(
                 Tool::Program,
-                "Update the sender, and see whether a device on the path changes the packets.",
+                "Update the sender, and check whether a device on the path changes the packets.",
             )
         };
         damaged.map(finding).collect()
@@ -127,7 +127,7 @@ impl Subject<'_> {
         }
         let sources = list(speakers.keys());
         let cause = format!(
-            "{} is sent by {sources} at the same time, of which only one should: they do not receive, or do not accept, each other's packets.",
+            "{} is sent by {sources} at the same time, although only one of them should: they do not receive, or do not accept, each other's packets.",
             self.text()
         );
         let finding = self.finding(Id::TwoMasters, Severity::Fault, cause);
@@ -138,7 +138,7 @@ impl Subject<'_> {
         let command = format!("mcast doctor {}", self.traffic.target.group);
         Some(finding.from_sources(speakers.keys().copied()).advise(
             Tool::Network,
-            format!("Run `{command}` on each of them: it shows where the packets of the other are lost. If they belong to different clusters, give each its own virtual router id."),
+            format!("Run `{command}` on each of them: it shows where the other's packets are lost. If they belong to different clusters, give each its own virtual router id."),
         ))
     }
 
@@ -172,14 +172,14 @@ impl Subject<'_> {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         let what = if rest == longest { "stopped, and was silent for" } else { "paused for" };
         let cause = format!(
-            "{} from {from} {what} {}: the other routers give it up after {}.",
+            "{} from {from} {what} {}: the other routers consider it gone after {}.",
             self.text(),
             seconds(longest),
             seconds(patience)
         );
         Some(self.finding(Id::StreamStopped, Severity::Warning, cause).advise(
             Tool::Network,
-            "See in the log of the sender whether it has sent all the time: if so, they were lost on the way.",
+            "Check in the sender's log whether it kept sending: if so, the packets were lost on the way.",
         ))
     }
 }

@@ -66,7 +66,7 @@ fn several_domains(observation: &Observation, flows: &[&Flow]) -> Option<Finding
     let domains = sources.iter().map(|(domain, sources)| format!("domain {domain} from {}", list(sources)));
     let domains: Vec<_> = domains.collect();
     let cause = format!(
-        "PTP to {to} on {interface} is of several domains: {}. A clock follows one of them, and ignores the rest.",
+        "PTP messages of several domains are sent to {to} on {interface}: {}. A clock follows one domain and ignores the others.",
         domains.join("; ")
     );
     let finding = Finding::note(Id::ConflictingStreams, cause)
@@ -246,7 +246,7 @@ fn stream_stopped_finding(observation: &Observation, flow: &Flow, silence: Durat
         .evidence(EvidenceKind::Packet, &interface, seen)
         .advise(
             Tool::Program,
-            format!("See on {} whether the program still sends: `mcast doctor --port {}` there.", source.ip(), source.port()),
+            format!("On {}, run `mcast doctor --port {}` to see whether the program still sends.", source.ip(), source.port()),
         )
         .advise(
             Tool::Network,

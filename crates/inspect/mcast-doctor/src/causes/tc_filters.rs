@@ -261,7 +261,7 @@ pub(super) fn with_filters(
             "`bpftool net show dev {name}` lists the programs, and `bpftool link` what attached them."
         ),
         _ => format!(
-            "`tc -s filter show dev {name} {side}` shows the filters. Deleting one also ends what it does to other traffic: if it is needed, exempt the group in it instead."
+            "`tc -s filter show dev {name} {side}` shows the filters. Deleting one also affects other traffic: if the filter is needed, exempt the group in it instead."
         ),
     };
     finding.with_all_evidence(counter).with_all_evidence(listed).with_remedies(delete).advise(Tool::Tc, show)
@@ -270,7 +270,7 @@ pub(super) fn with_filters(
 /// Deletes the filter with a preference.
 pub(super) fn delete(interface: &str, side: &str, preference: &str) -> Remedy {
     let scope = RemedyScope::new(format!("all traffic of {interface} at {side}"))
-        .warning("what the filter does to other traffic ends, too");
+        .warning("whatever the filter does for other traffic ends, too");
     Remedy::now(Tool::Tc, ["filter", "delete", "dev", interface, side, "pref", preference]).with_scope(scope)
 }
 

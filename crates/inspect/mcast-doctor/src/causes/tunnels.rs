@@ -60,7 +60,7 @@ fn ipsec_policy(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
         .min_by_key(|policy| policy.priority)
         .filter(|policy| policy.action != IpsecAction::Allow);
     let why = match policy.map(|policy| policy.action) {
-        Some(IpsecAction::Protect) => ": it demands IPsec, and they arrive without it",
+        Some(IpsecAction::Protect) => ": it requires IPsec, but they arrive without it",
         _ => "",
     };
     let named =
@@ -114,7 +114,7 @@ fn rejected(
         .filter(|policy| source.is_some() || policy.source.1 == 0)?;
     let from = source.map(|source| format!(" from {source}")).unwrap_or_default();
     let cause = format!(
-        "The IPsec policy `{policy}` of this machine rejects the datagrams{from} to {to} as soon as they get to a socket."
+        "The IPsec policy `{policy}` of this machine rejects the datagrams{from} to {to} when they reach a socket."
     );
     let finding = Finding::fault(Id::IpsecPolicy, cause)
         .on_interface(interface)
@@ -201,7 +201,7 @@ fn decapsulated(observation: &Observation, examined: &ExaminedSocket<'_>) -> Opt
     };
     let severity = if is_lost { examined.severity } else { Severity::Warning };
     let cause = format!(
-        "The kernel decapsulates what reaches the socket of {program} on {local} (UDP_ENCAP, {protocol}): {outcome}."
+        "The kernel decapsulates the datagrams to the socket of {program} on {local} (UDP_ENCAP, {protocol}): {outcome}."
     );
     let location = format!("socket {} of {program}", socket.inode);
     let finding = Finding::new(Id::Decapsulated, severity, cause)

@@ -77,7 +77,7 @@ pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) ->
     let outcome = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
     let rule = &outcome.rule;
     let cause = format!(
-        "This machine's firewall drops what this machine sends to {to} by {}: `{}` matches it at the {} hook.",
+        "This machine's firewall drops the datagrams that this machine sends to {to} by {}: `{}` matches them at the {} hook.",
         link.name(),
         rule.location(),
         rule.hook.name()
@@ -88,7 +88,7 @@ pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) ->
 fn finding(outcome: &Outcome, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
     let rule = &outcome.rule;
     let cause = format!(
-        "This machine's firewall drops what this machine sends to {to} by {device} as soon as it gets to its {} hook: `{}` matches it.",
+        "This machine's firewall drops the datagrams that this machine sends to {to} by {device}, at its {} hook: `{}` matches them.",
         rule.hook.name(),
         rule.location()
     );
@@ -113,7 +113,7 @@ fn of_any_group(outcome: &Outcome, device: &str, family: Family) -> Finding {
     let tool = if rule.is_of_xtables { Tool::Iptables } else { Tool::Nft };
     by_rule(outcome, device, cause).advise(
         tool,
-        "Accept what the program sends before this rule. When the program can send, run the doctor for it again: it then offers the command.",
+        "Accept the program's datagrams before this rule. Once the program sends, run the doctor for it again: it then prints the command.",
     )
 }
 

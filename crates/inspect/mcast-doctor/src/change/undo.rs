@@ -238,7 +238,7 @@ fn renamed(name: &str, index: u32, query: Query<'_>) -> Present {
     let own = all.lines().find(|line| line.starts_with(&number));
     let now = own.and_then(|line| word_after(line, &number)).map(|now| now.trim_end_matches(':'));
     match now.and_then(|now| now.split('@').next()) {
-        Some(now) => Present::Other(format!("{name} is now called {now}: it was left as it is")),
+        Some(now) => Present::Other(format!("{name} is now called {now}, so it was not changed")),
         None => Present::Nothing,
     }
 }

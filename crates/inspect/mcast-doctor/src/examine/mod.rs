@@ -39,7 +39,7 @@ pub fn examine_machine() -> Result<Report> {
         Ok((programs, Visibility::Full)) => (programs, part),
         Ok((programs, Visibility::NoProcesses { why })) => (programs, part.without(why)),
         Ok((programs, Visibility::Partial { closed })) => (programs, part.without(hidden(&closed))),
-        Ok((programs, _)) => (programs, part.without("the system does not show all of them")),
+        Ok((programs, _)) => (programs, part.without("the kernel does not show all of them")),
         Err(error) => (Vec::new(), part.without(error)),
     };
     now.parts.push(part);
@@ -61,7 +61,7 @@ fn hidden(processes: &[u32]) -> String {
     let (number, ids) = (processes.len(), ids.join(", "));
     let noun = if number == 1 { "process" } else { "processes" };
     format!(
-        "those of {number} {noun} are hidden ({ids}{more}): other users own them, or the system protects them"
+        "those of {number} {noun} are hidden ({ids}{more}): other users own them, or the kernel protects them"
     )
 }
 

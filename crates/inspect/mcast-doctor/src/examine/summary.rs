@@ -52,12 +52,12 @@ fn unseen_frames(observation: &Observation) -> Vec<OpenQuestion> {
         let programs = if programs.is_empty() { "a program".to_owned() } else { list(programs) };
         let is_link_local = address.0.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && address.0[5] < 0x10;
         let bridges = match is_link_local {
-            true => "; bridges and switches do not forward them (`group_fwd_mask` of a bridge of Linux)",
+            true => "; bridges and switches do not forward them (`group_fwd_mask` of a Linux bridge)",
             false => "",
         };
         OpenQuestion::new(
             format!("whether frames to {address} arrive on {name}, where {programs} has a packet socket"),
-            format!("they carry no IP, and only groups of IP are examined{bridges}"),
+            format!("they do not carry IP, and only IP groups are examined{bridges}"),
         )
     };
     let memberships = machine.frame_memberships.iter().filter(|_| observation.is_about_machine());
@@ -197,7 +197,7 @@ fn record_unknown_querier(
         Family::V4 => ("IGMP", String::new()),
         Family::V6 => {
             let queries = observation.after.counters.value("Icmp6InGroupMembQueries").unwrap_or_default();
-            ("MLD", format!(", {queries} since the system started"))
+            ("MLD", format!(", {queries} since boot"))
         }
     };
     let why = format!(

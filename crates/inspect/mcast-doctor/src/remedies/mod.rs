@@ -73,7 +73,8 @@ fn scope_of_interface(interface: &str) -> RemedyScope {
 
 /// The scope of removing an address.
 fn scope_of_address(address: IpAddr, interface: &str) -> RemedyScope {
-    RemedyScope::new(format!("{address} on {interface}")).warning("connections that use this address end")
+    RemedyScope::new(format!("{address} on {interface}"))
+        .warning("connections that use this address are closed")
 }
 
 /// Returns the change of an option of a bridge port.
@@ -194,7 +195,7 @@ pub(crate) fn admit_answers(
     let number = number.to_string();
     let family = if group.is_ipv4() { "ipv4" } else { "ipv6" };
     let scope = RemedyScope::new(format!("{what} on {interface}"))
-        .warning("a host that should not be trusted can send such datagrams as well");
+        .warning("untrusted hosts can send such datagrams as well");
     let by_legacy = rule
         .and_then(|rule| accept_by_legacy_rules(rule, interface, &[&["-p", "udp", legacy, &number]], &scope));
     let matches = ["meta", "nfproto", family, "udp", side, &number];
@@ -202,7 +203,7 @@ pub(crate) fn admit_answers(
     let permanent = match port {
         AnswerPort::From(_) => "Permanently: add the same rule where the rules are configured.",
         AnswerPort::To(_) => {
-            "The program asks from another port when it is started again, unless it chooses one: let it bind to a fixed port, and admit that."
+            "After a restart, the program sends its queries from another port, unless it chooses one: make it bind to a fixed port, and admit that port."
         }
     };
     vec![now, Remedy::advice(Tool::Nft, permanent)]

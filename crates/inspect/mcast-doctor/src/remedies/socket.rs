@@ -31,9 +31,8 @@ pub(crate) fn changes_of(pid: u32, owner: &str, inode: u64, changes: &[Reversibl
         .iter()
         .map(|(change, _)| Change::Socket(SocketAction { pid, socket: inode, change: *change }));
     let undo = changes.iter().rev().map(|(_, reverse)| action(reverse)).collect();
-    let scope = RemedyScope::new(format!("one socket of {owner}, which continues to run")).warning(
-        "it ends when the program closes the socket: a program that is started again needs it again",
-    );
+    let scope = RemedyScope::new(format!("one socket of {owner}, which continues to run"))
+        .warning("it lasts until the program closes the socket: after a restart, the program needs it again");
     let remedy = Remedy::of(Tool::Socket, Persistence::Now, made).with_scope(scope);
     let undo = Some(Instructions::Actions { actions: undo, needs_root: true });
     Remedy { undo, ..remedy }

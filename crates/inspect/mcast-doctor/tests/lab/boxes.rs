@@ -548,7 +548,7 @@ fn member_that_does_not_report_to_a_router_is_an_open_question() {
     lan.wait_for_member(&member, "eth0", [239, 1, 2, 3].into(), TIMEOUT).unwrap();
     let report = net.examine();
     let questions: Vec<_> = report.open_questions.iter().map(|open| open.question.as_str()).collect();
-    assert_eq!(questions, ["whether hosts behind r2 want 239.1.2.3, which is not routed there"]);
+    assert_eq!(questions, ["whether hosts behind r2 have joined 239.1.2.3, which is not routed there"]);
 }
 
 /// The same in IPv6.

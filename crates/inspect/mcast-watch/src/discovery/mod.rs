@@ -220,12 +220,12 @@ impl DiscoveryTable {
         due.chain(self.registry.poll_timeout()).min()
     }
 
-    /// Starts to ask by all protocols that have questions.
+    /// Starts to send queries in all protocols that have them.
     pub fn ask(&mut self, now: Time) {
         self.ask_for(now, &DiscoveryRequest::default());
     }
 
-    /// Starts to ask for this by all protocols that have questions.
+    /// Starts to query for this in all protocols that have queries.
     pub fn ask_for(&mut self, now: Time, request: &DiscoveryRequest) {
         for observer in &mut self.observers {
             observer.ask_for(now, request);

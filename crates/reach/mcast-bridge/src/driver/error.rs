@@ -28,9 +28,7 @@ pub enum BridgeError {
     #[error(transparent)]
     Group(#[from] mcast::Error),
     /// Datagrams that are sent again are stored again.
-    #[error(
-        "the broker stores the datagrams that are sent from there: a bridge of their group keeps them there"
-    )]
+    #[error("the datagrams that are sent from the broker are stored in it again, by a bridge of their group")]
     FeedbackLoop,
     /// The group carries another stream than the one that the bridge has begun with.
     #[error("stream {from} is silent or has ended, and the group now carries stream {to}")]
@@ -41,7 +39,9 @@ pub enum BridgeError {
         to: StreamId,
     },
     /// The messages came out of the engine that they must be stored in.
-    #[error("the messages of this stream came out of this key of the broker, and are not written back")]
+    #[error(
+        "the messages of this stream were published from this key of the broker, and are not written back"
+    )]
     WriteBack,
     /// The stream must not be published.
     #[error("{refusal}{}", .publisher.map(|publisher| format!(" (at {publisher})")).unwrap_or_default())]

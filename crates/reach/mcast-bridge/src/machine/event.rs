@@ -129,7 +129,7 @@ events! {
         } is Note "engine-healed" {
             incarnation: u64::from(now.incarnation.0),
             sequence: now.number.0,
-        }: format!("the broker has again what it had lost, up to {now}"),
+        }: format!("the broker has the lost records again, up to {now}"),
     }
 }
 
@@ -152,7 +152,7 @@ impl std::fmt::Display for ShownCause {
                 "the broker lost them, and they are not appended again (see --buffer)"
             }
             Some(GapCause::ReceiveBufferFull) => {
-                "the system dropped them, because the receive buffer was full"
+                "the kernel dropped them, because the receive buffer was full"
             }
             Some(GapCause::TooLarge) => "they are larger than the broker or the stream allows",
             Some(GapCause::Refused) => "the broker refuses them",

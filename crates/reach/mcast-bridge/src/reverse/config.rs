@@ -192,7 +192,7 @@ pub enum ReverseRefusal {
         to: StreamId,
     },
     /// The messages came out of too many engines.
-    #[error("the messages came out of {} engines already", mcast_stream::wire::VisitedEngines::MAX)]
+    #[error("the messages have already passed {} brokers", mcast_stream::wire::VisitedEngines::MAX)]
     TooManyEngines,
 }
 

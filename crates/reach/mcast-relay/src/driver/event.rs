@@ -46,14 +46,14 @@ events! {
         /// HTTP clients can connect to this address.
         HttpListening(address: SocketAddr) is Note "http-listening" { to: format!("http://{address}") }:
             format!("serving HTTP clients at {to}/status"),
-        /// HTTP clients cannot connect to this address, at present.
+        /// HTTP clients cannot connect to this address at present.
         HttpFailed {
             /// The address.
             address: SocketAddr,
             /// Why.
             problem: String,
         } is Problem "http-failed" { to: format!("http://{address}"), reason: problem.clone() }: reason.clone(),
-        /// A request of an HTTP client was refused, or a client dropped.
+        /// A request of an HTTP client was refused, or a client was disconnected.
         Http(event: HttpEvent) is Note "http-refused" {
             to: format!("http://{}", event.listener),
             client: event.client,
@@ -72,8 +72,8 @@ events! {
             /// What happened.
             event: GatewayEvent,
         } through GatewayEvent: event(names.leg(*leg)),
-        /// The system dropped datagrams on a leg, because the receive buffer was full. Reported at most once per minute, with
-        /// the number since the last report.
+        /// The kernel dropped datagrams on a leg, because the receive buffer was full. Reported at most once per minute,
+        /// with the number since the last report.
         ReceiveLost {
             /// The leg.
             leg: LegId,
@@ -81,7 +81,7 @@ events! {
             count: u64,
         } is Problem "receive-lost" { leg: names.leg(*leg), count: *count }:
             format!(
-                "{} or coalesced buffers of several lost on {leg}: the system dropped them, because the receive buffer was full",
+                "{} or coalesced buffers of several lost on {leg}: the kernel dropped them, because the receive buffer was full",
                 count_of(count, "datagram")
             );
             Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
@@ -95,7 +95,7 @@ events! {
             remedy: Option<String>,
         } is Problem "problem" { leg: names.leg(*leg), reason: problem.clone() }:
             format!("{leg}: {}", escaped(&reason)); remedy.clone(),
-        /// A tunnel is up, with another relay at its other end than before.
+        /// A tunnel is up, with a different relay at its other end.
         TunnelUp {
             /// The tunnel.
             leg: LegId,
@@ -138,7 +138,7 @@ events! {
         } is Problem "tunnel-unanswered" { leg: names.leg(*leg), peer: host.clone() }:
             format!("{peer} does not answer for {leg}");
             Some("check that the relay there runs with --listen-tunnel, and that UDP datagrams of 1,200 bytes to it pass".into()),
-        /// A tunnel had no room for datagrams: more were to be sent than its path has taken.
+        /// A tunnel had no room for datagrams: more were sent into it than its path carries.
         TunnelOverflow {
             /// The tunnel.
             leg: LegId,
@@ -147,7 +147,7 @@ events! {
         } is Problem "tunnel-overflow" { leg: names.leg(*leg), count: *count }:
             format!("{leg} had no room for {}", count_of(count, "datagram"));
             Some("limit the rule to what the path carries: rate 10Mbit".into()),
-        /// The other end of a handshake has a key that is not that of a peer.
+        /// The other end of a handshake has a key that does not belong to a peer.
         WrongTunnelKey {
             /// Its address; the last one of several.
             address: SocketAddr,
@@ -157,7 +157,7 @@ events! {
         } is Problem "tunnel-wrong-key" { peer: address.to_string(), count: *count }:
             format!("{peer}{} has a key that is not that of a peer", others(count));
             Some("if it is one, add the line `peer NAME KEY` with its public key to the key file here, and send SIGHUP".into()),
-        /// A peer dials a tunnel that no rule names, or that its key is not for.
+        /// A peer connects to a tunnel that no rule names, or that its key is not for.
         UnknownTunnel {
             /// Its name.
             name: String,
@@ -169,7 +169,7 @@ events! {
             count: *count,
             leg: format!("tunnel:{}", escaped(name)),
             peer: address.to_string(),
-        }: format!("{peer}{} dials {leg}, which is not for it", others(count));
+        }: format!("{peer}{} connects to {leg}, but no rule names that tunnel, or the key of the peer is for another one", others(count));
             Some(format!(
                 "add a rule with {leg} and the line `peer {name} KEY` here, or correct the name there",
                 name = escaped(name)

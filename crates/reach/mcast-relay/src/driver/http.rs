@@ -322,10 +322,10 @@ impl Driver {
 fn forgotten(HttpLapse { leg, address, after, every }: HttpLapse) -> DriverEvent {
     let (after, every) = (after.as_secs(), every.as_secs());
     let problem = format!(
-        "{address} fell silent {after} s after it was joined, and came back when it was joined again: this network forgets \
-         who receives a group, because no querier asks; from now on, the relay joins it again every {every} s"
+        "{address} fell silent {after} s after it was joined, and came back when it was joined again: a switch of this \
+         network forgets members, because there is no querier; from now on, the relay joins again every {every} s"
     );
-    let remedy = "turn on a querier in this network, as in a switch or by `mcast querier --become`; \
+    let remedy = "enable a querier in this network, on a switch or with `mcast querier --become`; \
                   `mcast doctor` finds out whether there is one";
     DriverEvent::Problem { leg, problem, remedy: Some(remedy.into()) }
 }

@@ -9,8 +9,8 @@ use super::{Driver, DriverEvent, LegId};
 use crate::neighbors::NeighborNotice;
 
 /// What does not happen without the right to send frames.
-const UNANNOUNCED: &str = "cannot announce the addresses of this machine to its neighbors: when an interface is made again \
-    with another hardware address, they send to the former one until it expires";
+const UNANNOUNCED: &str = "cannot announce the addresses of this machine to its neighbors: when an interface is recreated \
+    with another hardware address, they keep using the old one until it expires";
 
 impl Driver {
     /// Sends the announcements that are due.

@@ -1,4 +1,4 @@
-//! The sockets of tunnels: one for all that listen, and one for each that dials.
+//! The sockets of tunnels: one for all that listen, and one for each that connects.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,7 +45,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 pub struct TunnelOptions {
     /// The key of this relay, and those of its peers.
     pub keys: TunnelKeys,
-    /// The tunnels that it dials.
+    /// The tunnels that it connects.
     pub dial: Vec<TunnelDial>,
     /// Where it listens for all others that its rules name.
     pub listen: Option<SocketAddr>,

@@ -322,7 +322,7 @@ impl HttpServer {
             Due::Drop => {
                 let why = |own: &Subscription<StreamOf>| {
                     format!(
-                        "dropped from {}, because it took less than was sent: {} datagrams behind",
+                        "disconnected from {}, because it read too slowly: {} datagrams behind",
                         own.of.channel.address, own.skipped
                     )
                 };

@@ -43,7 +43,8 @@ pub(super) fn read(path: &Path, of_all: &Arguments, console: &Console) -> anyhow
     for (line, number) in text.lines().zip(1..) {
         let entry = parse_line(line, console).and_then(|entry| match entry {
             Some(entry) if entries.iter().any(|other| other.name == entry.name) => {
-                Err(Failure::usage(format!("there is another bridge \"{}\" before it", entry.name)).into())
+                Err(Failure::usage(format!("another bridge above it is also named \"{}\"", entry.name))
+                    .into())
             }
             entry => Ok(entry),
         });
@@ -157,11 +158,11 @@ mod tests {
         let error = read_text(text).unwrap_err().to_string();
         for (line, expected) in [
             (2, "\"b\" is not the name"),
-            (3, "there is another bridge \"a\""),
+            (3, "another bridge above it is also named \"a\""),
             (4, "the word `to` is missing"),
             (5, "is not a URL of Kafka"),
             (6, "--json applies to all bridges"),
-            (7, "--announce applies only out of a broker"),
+            (7, "--announce applies only when publishing from a broker"),
             (8, "is not closed"),
         ] {
             let of_line = error.lines().find(|text| text.contains(&format!(": line {line}: ")));

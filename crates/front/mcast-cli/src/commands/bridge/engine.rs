@@ -205,7 +205,7 @@ fn report_retention(retention: &EngineRetention, console: &Console) {
         console.note(format_args!("it has evicted {evicted} keys since it started"));
     }
     if let Some(why) = &retention.unknown {
-        console.note(format_args!("it is not known what the broker removes: {why}"));
+        console.note(format_args!("whether the broker removes messages is unknown: {why}"));
     }
 }
 

@@ -143,7 +143,7 @@ fn add_keeping(states: &[(Name<'_>, &KeepingState)], out: &mut Exposition) {
     states.iter().for_each(|(of, state)| family.sample(&labels(of), state.lag.as_secs_f64()));
 }
 
-/// The latest figures of a bridge out of a broker.
+/// The latest figures of a bridge from a broker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PublishingState {
     pub(super) statistics: ReverseStatistics,

@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// `nats://[USER@]HOST[:PORT][?stream=S]` or
     /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
     /// `kafka://[USER@]HOST[:PORT][/TOPIC]` [default topic: NAME], each with more hosts after commas; with TLS,
-    /// `rediss`, `tls` (NATS) or `BROKER+tls`; out of a broker, `GROUP[%INTERFACE]:PORT` to publish to
+    /// `rediss`, `tls` (NATS) or `BROKER+tls`; from a broker, `GROUP[%INTERFACE]:PORT` to publish to
     #[arg(value_name = "BROKER", required_unless_present = "config")]
     engine: Option<String>,
 
@@ -131,8 +131,8 @@ struct EngineOptions {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     hole_wait: Duration,
 
-    /// Keep messages in a buffer of SIZE [default: 64M]: those that are not stored, and the latest stored ones, which a broker
-    /// may lose; out of a broker, the retransmission buffer, also for late joiners [default: 8M]
+    /// Buffer SIZE of messages [default: 64M]: those not stored yet, and the latest stored ones, which a broker may lose; from a
+    /// broker, the size of the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     buffer: Option<usize>,
 
@@ -190,8 +190,7 @@ may keep the same stream at the same time, and each may be killed at any moment:
 the broker is the only state. A bridge starts with the oldest message that the publisher retains,
 and continues after what is stored.
 
-Out of a broker, the messages keep their numbers, and a gap in the broker is reported by
-subscribers. Of several bridges of one stream, one publishes and the others stand by: after 2 s of
+From a broker, messages are published with their numbers, and subscribers report a gap in the broker. Of several bridges of one stream, one publishes and the others stand by: after 2 s of
 silence one of them takes over, and subscribers miss nothing and deliver nothing twice. The stream
 needs a name other than that of the stream in the broker [default: the key].
 
@@ -202,42 +201,40 @@ more than an hour ahead of the clock is stored only with --accept-ahead, because
 earlier one can be stored after it. -4 and -6 select the group of a name, as in `mcast recv`.
 
 With --config, each line of the file is a bridge: a name, a colon, and its arguments and options,
-quoted as in a shell. Each runs on its own; one that fails is started again after 1 s, and later
-after up to 10 s. Lines of notes, records of JSON (`bridge`) and metrics (label `bridge`) have the
-name. SIGHUP rereads the file: bridges whose line is the same continue, those whose line is gone or
-changed end once they have stored what they have, or after 2 s, and those that are new or changed
-start. If a line is not valid, nothing changes. Options of the command (--check, --timeout, --json
-and --metrics) are not in the file, and stay as they are until the command is started again.
+quoted as in a shell. Each bridge runs independently; one that fails is restarted after 1 s, later after up to
+10 s. Notes, JSON records (`bridge`) and metrics (label `bridge`) contain its name. SIGHUP rereads
+the file: bridges with an unchanged line continue; those whose line was removed or changed end once
+they have stored their buffer, or after 2 s; new and changed ones start. If a line is invalid, nothing
+changes. --check, --timeout, --json and --metrics belong on the command line, not in the file.
 
 Redis: a stream with the entry INCARNATION-(NUMBER + 1) for each message, with the fields `s`
 (stream), `t` (when it was received, in milliseconds since 1970), `k` (key, if there is one) and `d`
 (the message). Gaps and ends have `kind`, and `first`, `end` and `cause`.
 
-NATS JetStream: a stream with a message for each message, with the id (`Nats-Msg-Id`)
-INCARNATION-NUMBER and the headers `Mcast-Stream`, `Mcast-Time` and `Mcast-Key`, which mean the same
-as the fields of Redis. Gaps and ends have `Mcast-Kind`, and `Mcast-First`, `Mcast-End` and
+NATS JetStream: a stream with one NATS message per message, with the id (`Nats-Msg-Id`) INCARNATION-NUMBER
+and the headers `Mcast-Stream`, `Mcast-Time` and `Mcast-Key`, which have the meaning of the Redis fields. Gaps and ends have `Mcast-Kind`, and `Mcast-First`, `Mcast-End` and
 `Mcast-Cause`. If the stream does not exist in NATS, it is created with the subject mcast.STREAM.
 
-RabbitMQ: a stream (plugin rabbitmq_stream) with a message of AMQP 1.0 for each message, with the
+RabbitMQ: a stream (plugin rabbitmq_stream) with one AMQP 1.0 message per message, with the
 application properties `mcast-stream`, `mcast-incarnation`, `mcast-number`, `mcast-time` and
 `mcast-key`. Gaps and ends have `mcast-kind`, and `mcast-first`, `mcast-end` and `mcast-cause`. A
 reader skips each record whose `mcast-after` is not the position of the last one that it did not
-skip. If the stream does not exist in RabbitMQ, it is created, and STREAM.bridges for the bridges.
+skip. If the stream does not exist in RabbitMQ, it is created, as is STREAM.bridges for the bridges.
 
-Kafka (in builds with the feature `kafka`; TLS and SCRAM with `kafka-tls`): a topic of one partition with a record for each message,
-with the key INCARNATION-NUMBER and the headers of NATS in lower case, such as `mcast-stream`. One
-bridge appends, each batch in a transaction, and the others stand by. One of them takes over when
-nothing was appended for 3 s of what it has, or at once if it has what the first one lacks. If the
-topic does not exist, it is created, and TOPIC-bridges, in which bridges note what they wait for.
+Kafka (in builds with the feature `kafka`; TLS and SCRAM with `kafka-tls`): a topic with one partition and one record per message, with the key INCARNATION-NUMBER and the
+headers of NATS in lower case, such as `mcast-stream`. One bridge appends, each batch in a transaction, and the others
+stand by. One of them takes over if for 3 s the first one has appended no message that the other holds, or at once if
+it has messages that the first one lacks. If the topic does not exist, it is created, as is TOPIC-bridges, in which
+bridges record which messages they lack.
 
 With --datagrams, each datagram of a group that carries no stream is a record, numbered from 0 under
 an incarnation of this bridge, with the fields `source`, `group`, `interface`, `kernel` (when the
 kernel received it, in nanoseconds since 1970), `ttl` and `dscp`, in NATS with the headers
 `Mcast-Source`, `Mcast-Group`, `Mcast-Interface`, `Mcast-Kernel-Time`, `Mcast-TTL` and `Mcast-DSCP`.
-Datagrams that the system dropped are recorded as a gap. Two bridges cannot be merged, because the
-datagrams have no numbers of their own: a key that another bridge keeps datagrams in is refused. Out
-of the broker, such records are sent again as datagrams, at the recorded speed unless --speed is
-given, and the command ends behind the last one unless --stay is given.
+Datagrams that the kernel dropped are recorded as a gap. The records of two bridges cannot be merged, because
+datagrams have no numbers: a key in which another bridge keeps datagrams is refused. From the broker, such records
+are sent again as datagrams, at the recorded speed unless --speed is given, and the command ends after the last
+one unless --stay is given.
 
 Examples:
   mcast bridge prices to redis://10.0.0.9
@@ -301,15 +298,17 @@ impl Arguments {
                 .into());
         }
         if self.is_reverse() && self.datagrams {
-            return Err(Failure::usage("--datagrams applies only into a broker")
+            return Err(Failure::usage("--datagrams applies only when storing in a broker")
                 .remedy("remove the option: the records in the broker show whether they are datagrams")
                 .into());
         }
         match self.reverse.given().filter(|_| !self.is_reverse()) {
             None => Ok(()),
-            Some(option) => Err(Failure::usage(format!("{option} applies only out of a broker"))
-                .remedy("remove the option, or name the broker first: mcast bridge BROKER to GROUP:PORT")
-                .into()),
+            Some(option) => {
+                Err(Failure::usage(format!("{option} applies only when publishing from a broker"))
+                    .remedy("remove the option, or name the broker first: mcast bridge BROKER to GROUP:PORT")
+                    .into())
+            }
         }
     }
 }

@@ -28,12 +28,12 @@ use selection::Selection;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only what has this text in its name, type, host or address, or is of this kind or protocol (`service`,
-    /// `dds`); exit status 1 if there is nothing
+    /// Only entries with this text in the name, type, host or address, or of this kind or protocol (`service`, `dds`);
+    /// exit status 1 if there are none
     #[arg(value_name = "NAME|KIND")]
     filters: Vec<String>,
 
-    /// Look on this interface: a name, index or address, `default` or `all`; repeatable
+    /// Listen on this interface: a name, index or address, `default` or `all`; repeatable
     /// [default: all that are up and can multicast, but not loopback]
     #[arg(short, long = "interface", value_name = "INTERFACE", conflicts_with = "read")]
     interfaces: Vec<InterfaceSelector>,
@@ -46,12 +46,11 @@ pub(crate) struct Arguments {
     #[arg(long = "protocol", value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocols(), hide_possible_values = true)]
     protocols: Vec<DiscoveryProtocol>,
 
-    /// Ask, where a protocol has questions (mDNS, LLMNR, SSDP, WS-Discovery, CoAP, KNX, Art-Net), instead of only
-    /// listening
+    /// Send queries as well, in protocols that have them (mDNS, LLMNR, SSDP, WS-Discovery, CoAP, KNX, Art-Net)
     #[arg(long, conflicts_with = "read")]
     ask: bool,
 
-    /// Do not join the groups of the protocols, which sends IGMP and MLD reports: only capture
+    /// Only capture: do not join the groups of the protocols, so that no IGMP and MLD reports are sent
     #[arg(long, conflicts_with = "read")]
     no_join: bool,
 
@@ -59,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     read: Option<PathBuf>,
 
-    /// Ask for NAME, and print the addresses and ports at which it can be reached, one per line; exit status 1 if it
+    /// Query for NAME, and print the addresses and ports at which it can be reached, one per line; exit status 1 if it
     /// is not found in time
     #[arg(long, value_name = "NAME", conflicts_with_all = ["watch", "once"])]
     resolve: Option<String>,
@@ -92,10 +91,10 @@ struct DiscoverOutput {
 const EXAMPLES: &str = "\
 On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed.
 
-discover listens: what announces itself only from time to time (SAP, PTP, queriers) takes that time
-to appear, so --ask or a longer -W finds more. With root or CAP_NET_RAW it captures, which shows all
-protocols, VLANs and clocks on Ethernet. Without, it receives the joined groups with ordinary
-sockets, and sees no LLDP, CDP, IGMP, MLD, PIM, VRRP, OSPF, AVTP and no traffic. It joins the groups
+By default, discover only listens. Some protocols (SAP, PTP, queriers) announce themselves rarely, so --ask or a
+longer -W finds more. As root or with CAP_NET_RAW it captures, which shows all protocols, VLANs and clocks on
+Ethernet. Otherwise it receives the joined groups with ordinary sockets, and cannot see LLDP, CDP, IGMP, MLD, PIM,
+VRRP, OSPF, AVTP or traffic. It joins the groups
 of mDNS, LLMNR, SSDP, WS-Discovery, SAP, DDS (domains 0 to 9), PTP, sACN, CoAP, KNX, HSRP and
 `mcast publish --announce`, so that switches forward them.
 
@@ -103,12 +102,12 @@ Kinds: service, host, device, session, participant, endpoint, clock, universe, n
 router, stream, relay, group. Protocols: mdns, llmnr, ssdp, ws-discovery, sap, dds, ptp, ptpv1, sacn,
 artnet, coap, knx, lldp, cdp, igmp, mld, pim, vrrp, hsrp, ospf, avtp, mcast, traffic.
 
-Groups with traffic or members are shown if they are selected (`mcast discover group`), because each
-membership of this machine is one.
+Groups with traffic or members are shown only on request (`mcast discover group`), because the memberships of this
+machine are among them.
 
-Names and texts are those that the network states: any host can announce anything. They are escaped,
-and an entry that lapses or says goodbye is removed. -v shows everything that was announced; with
---ask and --once, also what UPnP devices state in their descriptions, which are fetched from them.
+Any host can announce anything. Names and texts are escaped. An entry is removed when it expires or says goodbye. -v
+shows everything that was announced; with --ask and --once, also the descriptions of UPnP devices, which are fetched
+from them.
 
 Examples:
   mcast discover                               a live list of everything

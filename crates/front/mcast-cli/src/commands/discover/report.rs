@@ -91,7 +91,7 @@ impl DiscoverSession<'_> {
         if self.plan.asks {
             self.console.note(format_args!("asking on {on}, and listening{time}"));
         } else {
-            self.console.note(format_args!("listening on {on}{time}; --ask also asks"));
+            self.console.note(format_args!("listening on {on}{time}; --ask also sends queries"));
         }
         text::describe_coverage(coverage, self.console);
     }

@@ -119,7 +119,7 @@ const KEYS: [(&str, &str); 7] = [
     ("Enter", "everything that the selected entry announced; again: back"),
     ("/", "show only entries with this text"),
     ("Esc", "back; in the list: show all again"),
-    ("a", "ask now, by the protocols that have questions"),
+    ("a", "send queries now, by the protocols that have them"),
     ("p, Space", "pause the screen; listening continues"),
 ];
 
@@ -210,7 +210,7 @@ impl State<'_> {
             if self.asks { "asked and listening".to_owned() } else { "listening; a asks".to_owned() };
         if !unseen.is_empty() {
             let names: Vec<_> = unseen.iter().map(|protocol| protocol.name()).collect();
-            status += &format!("; not seen without the right to capture: {}", names.join(", "));
+            status += &format!("; not visible without permission to capture: {}", names.join(", "));
         }
         Line::styled(status, self.theme.dim)
     }
@@ -220,7 +220,9 @@ impl State<'_> {
         self.page = page;
         if self.shown.is_empty() {
             let why = match self.entries.len() {
-                0 => "Nothing has announced itself yet. Some protocols announce rarely; a asks.",
+                0 => {
+                    "Nothing has announced itself yet. Some protocols announce rarely; press a to send queries."
+                }
                 _ => "No entry is selected by this text. Esc shows all.",
             };
             return frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: true }), area);

@@ -165,7 +165,7 @@ pub(super) fn describe_coverage(coverage: &DiscoveryCoverage, console: &Console)
     if !unseen.is_empty() {
         let names: Vec<_> = unseen.iter().map(|protocol| protocol.name()).collect();
         console.note(format_args!(
-            "not seen without the right to capture (root or CAP_NET_RAW): {}, clocks on Ethernet, VLANs",
+            "not visible without permission to capture (root or CAP_NET_RAW): {}, clocks on Ethernet, VLANs",
             names.join(", ")
         ));
     }

@@ -41,7 +41,7 @@ pub(super) fn run(
         // Nobody is asked, and nobody watches: only what can be taken back is run.
         if is_agreed && remedy.undo.is_none() {
             let command = remedy.command().unwrap_or_default();
-            let question = "nothing was changed: run it without --yes, which asks, or by hand";
+            let question = "nothing was changed: run it without --yes to be asked, or apply it by hand";
             return Err(Failure::environment(format!("the remedy cannot be undone: {command}"))
                 .remedy(question)
                 .into());
@@ -213,7 +213,7 @@ fn undo(applied: AppliedRemedies, doctor: &Doctor<'_>) -> anyhow::Result<()> {
 fn confirm(remedy: &Remedy, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("cannot ask: standard input is not a terminal")
-            .remedy("give --yes to apply the remedy without asking")
+            .remedy("add --yes to apply the remedy without asking")
             .into());
     }
     let palette = doctor.console.palette_for_notes();

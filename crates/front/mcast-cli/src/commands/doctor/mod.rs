@@ -206,15 +206,15 @@ struct ResultOptions {
 
 const EXAMPLES: &str = "\
 A group is observed at three levels at once: on the wire, in the counters of the IP layer, and at the
-socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1 if there is a fault,
-5 if there are only warnings, or a stream has stopped. If something could not be observed, the last
-line begins with unknown, and the exit status is 3 if only a permission is missing (the wire needs root
-or CAP_NET_RAW), else 6.
+socket. The verdict (on a terminal the first line, otherwise the last) states whether datagrams arrive.
+Exit status 0 if they do, 1 if there is a fault, 5 if there are only warnings or a stream has stopped.
+If something could not be observed, the verdict begins with unknown, and the exit status is 3 if only
+a permission is missing (the wire needs root or CAP_NET_RAW), otherwise 6.
 
 Several groups are examined one after the other, because all of them share the counters of the kernel:
 with --watch, an interval is at least the sum of their times (-W).
 
--s SOURCE accepts only a source, as SOURCE@ before the group does, and -4 and -6 select the family of a name. With --fleet,
+-s SOURCE admits only this source, like SOURCE@ before the group. -4 and -6 select the family of a name. With --fleet,
 --lldp TIME is how long to wait for LLDP, which names switch ports, if a path fails (30 s), and --ssh-config FILE replaces
 the configuration of ssh.
 
@@ -376,7 +376,7 @@ impl Arguments {
         }
         if !self.results.apply.is_empty() && !self.command.is_empty() {
             return Err(Failure::usage(
-                "a program that is only examined ends afterwards, so that no remedy can be applied to it",
+                "a program that is started only for the examination is stopped afterwards, so no remedy can be applied to it",
             )
             .remedy("use --repair instead of --apply: the program then runs until it ends")
             .into());

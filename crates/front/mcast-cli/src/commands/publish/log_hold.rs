@@ -70,12 +70,10 @@ fn text(hold: &LogHold) -> String {
     };
     match waits {
         true => format!(
-            "{exceeded}, because message {first} was not sent or not acknowledged yet: it is retained, and nothing more is \
-             accepted until it was"
+            "{exceeded}, because message {first} has not been sent or acknowledged yet: it is retained, and no more messages are accepted until it has been"
         ),
         false => format!(
-            "{exceeded}, because message {first} was not sent, not acknowledged or not received by a subscriber yet: it is \
-             retained until it was"
+            "{exceeded}, because message {first} has not been sent, acknowledged or received by a subscriber yet: it is retained until it has been"
         ),
     }
 }

@@ -247,7 +247,7 @@ impl Report {
         }
         if self.unpublished_messages > 0 {
             console.warn(format_args!(
-                "{} read but not published: in no log, and sent by no publisher",
+                "{} read but not published: neither in a log nor sent",
                 count_of(self.unpublished_messages, "message")
             ));
         }

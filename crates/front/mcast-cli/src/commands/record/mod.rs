@@ -104,8 +104,8 @@ const EXAMPLES: &str = "\
 From the wire (needs CAP_NET_RAW), every frame is recorded as it was, with the kernel's time to the
 nanosecond, including fragments and this machine's own datagrams. From sockets (needs no permission),
 the payload, addresses, TTL, DSCP and the kernel's time are real, and the other fields of the IP and
-UDP headers are reconstructed; the file's comment says so. --wire implies --via sockets: it takes the
-datagrams before the network stack, and without a time of the driver it records when it read them.
+UDP headers are reconstructed; the file's comment says so. --wire implies --via sockets: it takes
+datagrams before the network stack, and records when it read them if the driver has no timestamps.
 
 A frame is in the file at most 0.1 seconds after it arrived. While the disk is full, up to 64 MiB are
 buffered in memory. The file always ends with a complete frame.

@@ -90,7 +90,7 @@ struct ForwardingOptions {
     #[arg(long, value_name = "RATE")]
     max_rate: Option<Rate>,
 
-    /// Do not send IGMP and MLD queries, although a rule waits for members: another querier is there
+    /// Never send IGMP and MLD queries, because the network has another querier
     #[arg(long)]
     no_querier: bool,
 
@@ -146,9 +146,9 @@ Options of a rule:
   as 239.9.9.9:6000                   send to another group, port, or broadcast:PORT
   ttl N                               send with this TTL; otherwise one less than received, and 1
                                       from or to groups of one link, such as 224.0.0.7:8001
-  rate 10Mbit                         forward at most this much
+  rate 10Mbit                         forward at most at this rate
   allow ipp,airplay; deny ipp         services of mdns
-  repair 200ms                        repair what a tunnel loses, in this time
+  repair 200ms                        repair losses in a tunnel for up to this time
   always                              also while no host downstream has joined
   no-replies                          return no unicast answers of receivers to the senders
   keep-source                         send with the address of the sender, which receivers then answer
@@ -158,12 +158,12 @@ Profiles:
                                       speakers, printers, scanners, cameras and televisions;
                                       not services that only make sense on one network
 
-With --wire, groups that are forwarded one way only are taken off their interface. Those that several
-legs receive, as by `between`, and the announcements of relays stay with the sockets.
+With --wire, groups that are forwarded one way only are taken off their interface. Groups
+that several legs receive (`between`), and the announcements of relays, stay with the sockets.
 
 Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
-Boxes that relay without announcing themselves cannot cause a storm: what they return is dropped,
-and the event names their address.
+Devices that relay without announcing themselves cannot cause a storm: the copies that they return are
+dropped, and an event names the address of the device.
 
 Examples:
   mcast relay mdns between eth0 and eth1

@@ -18,7 +18,7 @@ use crate::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tunnels")]
 pub(super) struct TunnelArguments {
-    /// Dial the other end of tunnel:NAME at this address; repeatable
+    /// Connect to the other end of tunnel:NAME at this address; repeatable
     #[arg(long, value_name = "NAME=HOST:PORT")]
     pub(super) tunnel: Vec<DialedTunnel>,
 
@@ -90,7 +90,7 @@ impl TunnelArguments {
         let mut listened = named.difference(&dialed);
         match (listened.next(), self.listen_tunnel) {
             (Some(name), None) => Err(Failure::usage(format!(
-                "a rule names tunnel:{name}, and this relay neither connects it nor listens for it"
+                "a rule names tunnel:{name}, but this relay neither connects it nor listens for it"
             ))
             .remedy(format!(
                 "connect it with --tunnel {name}=HOST:PORT, or listen for it with --listen-tunnel 0.0.0.0:5700"
@@ -151,7 +151,7 @@ impl Profile {
     pub(super) fn explain(self, rules: &[Rule], console: &Console) {
         let Self::Home = self;
         console.note(
-            "home: forwards what finds HomeKit, Matter, AirPlay, Chromecast, printers (mdns), speakers and televisions (ssdp), \
+            "home: forwards the discovery of HomeKit, Matter, AirPlay, Chromecast, printers (mdns), speakers and televisions (ssdp), \
              scanners and cameras (wsd)",
         );
         console.note(format_args!(

@@ -164,8 +164,7 @@ impl<'a> Sniffer<'a> {
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
             None if tally.flows().total().count == 0 && !plan.is_file => console.note(
-                "nothing was joined: a snooping switch holds back groups that no program here has joined; --join \
-                 joins them",
+                "nothing was joined: a snooping switch holds back groups that no program here has joined; --join joins them",
             ),
             None => {}
         }

@@ -207,7 +207,7 @@ fn remarks(counts: PacketCounts) -> String {
         part(counts.pim, "PIM"),
         part(counts.bad_checksums, "bad checksums"),
         part(counts.malformed, "malformed"),
-        part(counts.incomplete, "datagrams of which fragments are missing"),
+        part(counts.incomplete, "datagrams with missing fragments"),
         (!others.is_empty()).then(|| format!("also {}", others.join(", "))),
     ];
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()

@@ -260,8 +260,7 @@ const MAX_LOSS: &str =
 
 const EXAMPLES: &str = "\
 Each message is printed as a line. The command ends when the publisher closes the stream. Lost
-messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`,
-the name of an event, or `summary` for the last object.
+messages are reported; exit status 1 if there are any. With --json, the field `event` is `message`, the name of an event, or in the last object `summary`.
 
 Policies:
   reliable        wait until every gap is repaired; report what cannot be repaired (default); then, with
@@ -274,13 +273,13 @@ Policies:
 With --from oldest, a number or a time, messages that the publisher no longer retains come from a
 history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or a broker
 (`mcast bridge NAME to BROKER --serve-history ADDRESS:PORT`). Then the live stream follows without a
-gap. What the history does not have is reported as lost. A number is that of a message since the
-publisher was started, or since it began its log. A history that is not announced is named with
---history-server ADDRESS:PORT, also for --heal.
+gap. Messages that the history does not have are reported as lost. Messages are numbered from the start
+of the publisher, or of its log. Name a history that is not announced with --history-server
+ADDRESS:PORT, also for --heal.
 
--s SOURCE accepts only a source, as SOURCE@ before the group does, and -4 and -6 select the family of a name. With
+-s SOURCE admits only this source, like SOURCE@ before the group. -4 and -6 select the family of a name. With
 --broadcast, IPv4 broadcasts replace the group: PORT on this link, or ADDRESS:PORT with the last address of a subnet. For
-speed, --buffer, --spin and --wire are those of `mcast recv`.
+speed, --buffer, --spin and --wire are those of `mcast perf recv`.
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
@@ -498,8 +497,7 @@ fn check(stream: &StreamOptions, is_confirmed: bool) -> Result<(), Failure> {
 
 fn handed_over() -> Failure {
     Failure::usage(
-        "--resume keeps which messages were processed, and standard output is a pipe: messages are only handed over, and \
-         those in the pipe are lost if its reader crashes",
+        "--resume stores which messages were processed, but standard output is a pipe: messages are only written to it, and those in the pipe are lost if its reader crashes",
     )
     .remedy(
         "let the reader confirm messages (--confirm FD), run a command per message (--exec), write to a file (>> FILE), or \

@@ -300,7 +300,7 @@ impl OutputWorker {
 
 fn not_confirmed(error: &ConfirmError, unconfirmed: usize) -> Failure {
     let messages = count_of(unconfirmed as u64, "message");
-    Failure::no(format!("{error}; {messages} that it was given or was to be given are not confirmed"))
+    Failure::no(format!("{error}; {messages} given to it, or still waiting for it, are not confirmed"))
         .remedy("start both again: with --resume, these messages are delivered again")
 }
 

@@ -167,7 +167,7 @@ impl ResumeFile {
     /// Reads the file, which need not exist, and checks that it can be written.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let other = || {
-            Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
+            Failure::usage(format!("{} does not contain the position of a subscriber", path.display()))
                 .remedy("name another file, or remove it to start without a position")
         };
         let (stored, written) = match std::fs::read_to_string(path) {
@@ -266,7 +266,7 @@ fn check_folder(path: &Path) -> io::Result<()> {
 const LONGEST: usize = 128;
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
-    Failure::environment(format!("cannot keep the position in {}: {error}", path.display()))
+    Failure::environment(format!("cannot store the position in {}: {error}", path.display()))
         .remedy("name a file that can be written, in a directory where files can be created")
 }
 
@@ -362,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing").join("position");
         let refused = ResumeFile::open(&path).unwrap_err().to_string();
-        assert!(refused.starts_with("cannot keep the position in "), "{refused}");
+        assert!(refused.starts_with("cannot store the position in "), "{refused}");
         ResumeFile::open(&folder.path().join("position")).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
         // A file that is there, and that cannot be replaced.

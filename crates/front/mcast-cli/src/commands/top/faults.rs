@@ -44,7 +44,7 @@ pub(super) fn continuity(row: &Row) -> Option<String> {
     let errors = count_of(errors, "continuity error");
     match row.numbers.as_ref().map(|numbers| numbers.missing) {
         Some(0) => Some(format!(
-            "{errors} in the transport stream, although nothing was lost: they were there when it was sent"
+            "{errors} in the transport stream, although nothing was lost: the stream was sent with them"
         )),
         _ => Some(format!("{errors} in the transport stream")),
     }

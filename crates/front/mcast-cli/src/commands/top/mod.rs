@@ -139,13 +139,12 @@ struct TopOutput {
 
 const EXAMPLES: &str = "\
 On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed at each
-interval. top joins nothing on its own: behind a snooping switch only joined groups are seen; --join
-joins them. Interfaces that come and go are followed, unless -i is given.
+interval. top joins nothing on its own. Behind a snooping switch, only joined groups are visible: --join joins them. Unless -i
+is given, new interfaces are watched as well.
 
-A datagram in fragments counts once all of them have arrived; those that lack some are counted
-apart. In a file, groups inside tunnels and behind labels are shown, too (GRE, ERSPAN, VXLAN,
-GENEVE, IP in IP, MPLS, PPPoE, SNAP, AMT, TZSP); frames with packets that are not decoded, such as
-encrypted ones, are counted.
+A fragmented datagram counts once all its fragments have arrived; incomplete ones are counted separately. In a file,
+groups inside tunnels and behind labels are shown, too (GRE, ERSPAN, VXLAN, GENEVE, IP in IP, MPLS, PPPoE, SNAP, AMT,
+TZSP); frames that cannot be decoded, such as encrypted ones, are counted.
 
 Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf` and
 `mcast publish` (with its repairs); for others --seq gives the position of the number. RTP with a

@@ -129,7 +129,7 @@ record! {
         interfaces: Vec<String> = interfaces.clone(),
         /// Protocols that were listened to
         protocols: Vec<&'static str> = names(protocols),
-        /// Protocols of which nothing can be seen without the right to capture
+        /// Protocols that are not visible without permission to capture
         unseen: Vec<&'static str> = names(discovery.coverage().unseen()),
         /// Number of announcements that were read
         announcements: u64 = announcements,

@@ -45,7 +45,7 @@ const GATHERED: Duration = Duration::from_secs(1);
 pub struct DiscoveryOptions {
     /// The interfaces; none means all on which groups are joined by default, as they come and go.
     pub interfaces: Vec<InterfaceSelector>,
-    /// Whether to ask, by the protocols that have questions. Default: no, only listen.
+    /// Whether to send queries, in protocols that have them. Default: no, only listen.
     pub ask: bool,
     /// What to ask for, where a protocol can ask for one thing: a name, or a type of service such as `_ipp._tcp`.
     /// Default: everything.
@@ -344,7 +344,7 @@ impl Discovery {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// Asks again, by all protocols that have questions.
+    /// Sends queries again, in all protocols that have them.
     pub fn ask(&self) {
         self.shared.lock().asks = true;
     }

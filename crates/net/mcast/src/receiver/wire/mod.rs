@@ -245,9 +245,9 @@ impl Wires {
                 .detail(reason);
             Some(error.remedied(match kind {
                 ErrorKind::Permission => {
-                    "run it as root, grant it with `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_ipc_lock+ep PROGRAM`, or receive by the socket where it is not possible (`auto`)"
+                    "run it as root, grant it with `setcap cap_bpf,cap_net_admin,cap_net_raw,cap_ipc_lock+ep PROGRAM`, or fall back to the socket (`auto`)"
                 }
-                _ => "receive by the socket where it is not possible (`auto`)",
+                _ => "fall back to the socket where it is not possible (`auto`)",
             }))
         });
         failed.map_or(Ok(()), Err)

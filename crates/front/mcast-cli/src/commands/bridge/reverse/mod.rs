@@ -23,9 +23,9 @@ use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use session::{Running, Session};
 
-/// Options that apply out of a broker.
+/// Options that apply when publishing from a broker.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Out of a broker")]
+#[command(next_help_heading = "From a broker")]
 pub(super) struct ReverseOptions {
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the broker, or a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
@@ -61,7 +61,7 @@ pub(super) struct ReverseOptions {
 const LINGER: Duration = Duration::from_secs(10);
 
 impl ReverseOptions {
-    /// Returns the name of an option that applies only out of a broker, and was given.
+    /// Returns the name of a given option that applies only when publishing from a broker.
     pub(super) fn given(&self) -> Option<&'static str> {
         let given = [
             (self.from.is_some(), "--from"),
@@ -224,7 +224,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     vec![
         RecordSchema::new::<Labelled<'_, EventRecord>>(
             "bridge-publish-event",
-            "Event of a bridge out of a broker (`mcast bridge BROKER to GROUP --json`)",
+            "Event of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
         )
         .events([
             "connected",
@@ -238,7 +238,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
         ]),
         RecordSchema::new::<Labelled<'_, ReverseSummary>>(
             "bridge-publish-summary",
-            "Summary of a bridge out of a broker (`mcast bridge BROKER to GROUP --json`)",
+            "Summary of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
         )
         .event("summary")
         .describe("event", "Type of the object"),

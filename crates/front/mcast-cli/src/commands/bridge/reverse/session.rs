@@ -1,4 +1,4 @@
-//! The main loop of a bridge out of a broker, which publishes messages or sends datagrams.
+//! The main loop of a bridge from a broker, which publishes messages or sends datagrams.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics::Pulse;
 
-/// The state of `mcast bridge` out of a broker.
+/// The state of `mcast bridge` from a broker.
 pub(super) struct Session<'a> {
     bridge: Running,
     around: Surroundings<'a>,
@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A running bridge out of a broker.
+/// A running bridge from a broker.
 pub(super) enum Running {
     Stream(Box<ReverseBridge>),
     Datagrams(Box<GroupReplay>),

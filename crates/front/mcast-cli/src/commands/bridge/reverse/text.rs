@@ -1,4 +1,4 @@
-//! What a bridge out of a broker reports, as text and as JSON.
+//! What a bridge from a broker reports, as text and as JSON.
 
 use std::time::{Duration, SystemTime};
 

@@ -33,7 +33,7 @@ const FIELDS: [(&str, FieldKind, &str); 17] = [
     ("addresses", FieldKind::Addresses, "Addresses of the interface, or of the other relay"),
     ("relay", FieldKind::Text, "Identifier of the other relay, another one after each start"),
     ("priority", FieldKind::Number, "Priority of the other relay, with `--check`"),
-    ("address", FieldKind::Text, "Address of the box that returns copies"),
+    ("address", FieldKind::Text, "Address of the device that returns copies"),
     ("mac", FieldKind::Text, "Its hardware address; null if the system could not resolve it"),
     ("destination", FieldKind::Text, "Group or broadcast address and port that it relays"),
     ("peer", FieldKind::Text, "Address and port of the other end of a tunnel"),

@@ -412,8 +412,7 @@ fn answers(rule: &Rule, pair: &PairStatus, from: &str, to: &str) -> Option<(&'st
         true => (
             "sender",
             format!(
-                "; hosts on {to} answer the sender itself: they need a route to the network of {from}, and their reverse-path \
-                 filter has to accept it"
+                "; hosts on {to} answer the sender itself: they need a route to the network of {from}, and their reverse path filter must accept it"
             ),
         ),
         false => ("relay", format!("; answers have the address of the relay on {from}")),

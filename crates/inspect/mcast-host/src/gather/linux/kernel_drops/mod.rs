@@ -122,7 +122,7 @@ fn is_harmless(drop: &KernelDrop) -> bool {
 fn refusal(error: &io::Error) -> ObservationRefusal {
     let needs_rights = error.kind() == io::ErrorKind::PermissionDenied;
     let why = if needs_rights {
-        "it needs the right to trace the kernel (CAP_BPF and CAP_PERFMON)".to_owned()
+        "it needs permission to trace the kernel (CAP_BPF and CAP_PERFMON)".to_owned()
     } else {
         format!("the kernel refuses to count its drops: {error}")
     };
