@@ -470,9 +470,7 @@ impl fmt::Display for RemedyScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let when = match self.effective {
             Effective::AtOnce => "takes effect at once",
-            Effective::AfterRestart => {
-                "takes effect for programs that are started later: restart running ones"
-            }
+            Effective::AfterRestart => "takes effect for programs started later: restart running ones",
             Effective::AfterReconnect => "takes effect when the interface is next connected",
         };
         write!(f, "{}; {when}", self.affects)

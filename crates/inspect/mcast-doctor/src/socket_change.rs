@@ -44,9 +44,7 @@ fn what_helps(pid: u32, error: &io::Error) -> Option<String> {
         io::ErrorKind::NotFound => Some(
             "examine the program again: it has closed the socket, or another process has it now".to_owned(),
         ),
-        io::ErrorKind::AlreadyExists => {
-            Some("examine the program again: the change is no longer needed".to_owned())
-        }
+        io::ErrorKind::AlreadyExists => Some("examine the program again: it has the change".to_owned()),
         _ => None,
     }
 }

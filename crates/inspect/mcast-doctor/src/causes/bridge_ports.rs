@@ -120,7 +120,7 @@ fn port_locked(observation: &Observation) -> Vec<Finding> {
             Finding::warning(
                 Id::PortLocked,
                 format!(
-                    "The port {name} is locked, and no host behind it is admitted, so it passes no frames."
+                    "The port {name} is locked and no host behind it is admitted, so it passes no frames."
                 ),
             )
             .on_interface(name)

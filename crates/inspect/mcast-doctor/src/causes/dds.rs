@@ -176,8 +176,7 @@ fn mismatch(
         ),
         _ => ("their settings do not match".to_owned(), "Compare their settings.".to_owned()),
     };
-    let cause =
-        format!("The writer and the reader of \"{topic}\" discover each other but do not match: {why}.");
+    let cause = format!("Writer and reader of \"{topic}\" discover each other but do not match: {why}.");
     judgement
         .about(Id::DdsMismatch, Severity::Fault, remote, cause)
         .evidence(EvidenceKind::Packet, "announcement", format!("{} announces {topic}", title(remote)))

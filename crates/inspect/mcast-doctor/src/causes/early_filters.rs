@@ -259,9 +259,8 @@ fn dropping_program(observation: &Observation, interest: &Interest<'_>, link: &L
 }
 
 fn detach_program(interface: &str, mode: &str) -> Remedy {
-    let scope = RemedyScope::new(format!("everything that arrives on {interface}")).warning(
-        "whatever the program does for other traffic ends, too, such as protection or load balancing",
-    );
+    let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
+        .warning("what the program does for other traffic ends, too, such as protection or load balancing");
     Remedy::now(Tool::Ip, ["link", "set", "dev", interface, mode, "off"]).with_scope(scope)
 }
 

@@ -113,10 +113,7 @@ fn to_nowhere(observation: &Observation, flow: &Flow, arrives: &Link, elsewhere:
     let severity = if member.is_some() { Severity::Fault } else { Severity::Warning };
     let hosts = match &member {
         Some((host, interface)) => format!("although {host} on {interface} has joined the group"),
-        None => format!(
-            "because it knows of no members or routers on {} that have joined it",
-            elsewhere.join(", ")
-        ),
+        None => format!("because it knows of no members on {}, and no routers", elsewhere.join(", ")),
     };
     let cause = format!(
         "This router's route for {} from {} leads from {} to no interface, {hosts}.",
@@ -456,7 +453,10 @@ mod tests {
     fn members_behind_omitted_interfaces_are_an_open_question() {
         let questions = |to: &[&str]| unseen_members(&routing(vec![route(Some("eth0"), to)]));
         let [question] = &questions(&["eth2"])[..] else { panic!() };
-        assert_eq!(question.question, "whether hosts behind eth1 have joined 239.1.2.3, which is not routed there");
+        assert_eq!(
+            question.question,
+            "whether hosts behind eth1 have joined 239.1.2.3, which is not routed there"
+        );
         assert_eq!((questions(&["eth1"]), questions(&[])), (vec![], vec![]));
     }
 

@@ -339,10 +339,7 @@ impl Judgement<'_> {
             ),
             Reach::Loopback => format!("{address} is the loopback address"),
             Reach::OtherNetwork(interface) => {
-                format!(
-                    "{address} belongs to the network of {}, so connections go there",
-                    self.name(*interface)
-                )
+                format!("{address} is in the network of {}, so connections go there", self.name(*interface))
             }
             _ => format!("no route leads to {address}"),
         };

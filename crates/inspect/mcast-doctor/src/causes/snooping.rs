@@ -88,8 +88,7 @@ fn fast_leave(observation: &Observation) -> Vec<Finding> {
 
 fn leave_slowly(port: &Link) -> Vec<Remedy> {
     let name = port.name();
-    let scope =
-        format!("every group that hosts behind {name} leave: it is forwarded there a few seconds longer");
+    let scope = format!("every group that hosts behind {name} leave: they get it a few seconds longer");
     let scope = RemedyScope::new(scope);
     let now = Remedy::now_changing(Tool::Bridge, port_option(name, "fastleave", "off"));
     remedies::with_networkd(now.with_scope(scope), port, "fast-leave", "[Bridge]\nFastLeave=no\n")
@@ -220,10 +219,7 @@ fn judge_port_group_limit(observation: &Observation, port: &Link, reached: Limit
     let severity = if refused.is_some() { Severity::Fault } else { Severity::Warning };
     let outcome = match &refused {
         Some((host, to)) => {
-            format!(
-                "it ignores the report of {host} for {}, and does not forward the group to {name}",
-                to.ip()
-            )
+            format!("it ignores reports of {host} for {}, and does not forward the group to {name}", to.ip())
         }
         None => {
             format!("hosts behind it that join another group do not get it as long as {of} has a querier")

@@ -54,7 +54,7 @@ fn forced_on_machine(observation: &Observation, name: &str) -> Option<Finding> {
         Finding::warning(
             Id::IgmpVersionForced,
             format!(
-                "This machine is set to IGMPv{version}, which cannot report sources to routers and switches."
+                "This machine is set to IGMPv{version}, which cannot report sources to routers or switches."
             ),
         )
         .evidence(EvidenceKind::Setting, name, version)

@@ -73,8 +73,7 @@ fn scope_of_interface(interface: &str) -> RemedyScope {
 
 /// The scope of removing an address.
 fn scope_of_address(address: IpAddr, interface: &str) -> RemedyScope {
-    RemedyScope::new(format!("{address} on {interface}"))
-        .warning("connections that use this address are closed")
+    RemedyScope::new(format!("{address} on {interface}")).warning("connections from this address end")
 }
 
 /// Returns the change of an option of a bridge port.

@@ -43,8 +43,7 @@ pub(super) fn read(path: &Path, of_all: &Arguments, console: &Console) -> anyhow
     for (line, number) in text.lines().zip(1..) {
         let entry = parse_line(line, console).and_then(|entry| match entry {
             Some(entry) if entries.iter().any(|other| other.name == entry.name) => {
-                Err(Failure::usage(format!("another bridge above it is also named \"{}\"", entry.name))
-                    .into())
+                Err(Failure::usage(format!("another bridge above it has the name \"{}\"", entry.name)).into())
             }
             entry => Ok(entry),
         });
@@ -158,7 +157,7 @@ mod tests {
         let error = read_text(text).unwrap_err().to_string();
         for (line, expected) in [
             (2, "\"b\" is not the name"),
-            (3, "another bridge above it is also named \"a\""),
+            (3, "another bridge above it has the name \"a\""),
             (4, "the word `to` is missing"),
             (5, "is not a URL of Kafka"),
             (6, "--json applies to all bridges"),

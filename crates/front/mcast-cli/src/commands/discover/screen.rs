@@ -220,9 +220,7 @@ impl State<'_> {
         self.page = page;
         if self.shown.is_empty() {
             let why = match self.entries.len() {
-                0 => {
-                    "Nothing has announced itself yet. Some protocols announce rarely; press a to send queries."
-                }
+                0 => "Nothing has announced itself yet. Some protocols announce rarely: press a to query.",
                 _ => "No entry is selected by this text. Esc shows all.",
             };
             return frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: true }), area);
