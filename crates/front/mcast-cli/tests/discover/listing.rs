@@ -1,10 +1,14 @@
 //! The table, objects, changes, and one name.
 
+use std::time::Duration;
+
+use mcast::{Receiver, Sender};
 use mcast_lab::{Host, Lab};
+use mcast_packet::payload::{Rtps, RtpsPrefix};
 
 use crate::notify;
 use crate::schemas::assert_valid;
-use crate::support::{Ended, Lan, Running, eventually, mcast, start};
+use crate::support::{Ended, Lan, MCAST, Running, TIMEOUT, eventually, mcast, program, start};
 
 /// `mcast discover` with these arguments on a host, once it listens.
 fn discover(host: &Host, arguments: &[&str]) -> Running {
@@ -132,7 +136,7 @@ fn neighbors_of_a_port_of_a_bridge_are_found() {
     lab.link(&switch, "eth0", &["10.0.0.1/24"], &server, "eth0", &[]).unwrap();
     let run = |host: &Host, words: &str| {
         let words: Vec<&str> = words.split(' ').collect();
-        crate::support::program(host, words[0], &words[1..], false).end().succeeded();
+        program(host, words[0], &words[1..], false).end().succeeded();
     };
     run(&server, "ip link add br0 type bridge");
     run(&server, "ip link set eth0 master br0");
@@ -141,9 +145,90 @@ fn neighbors_of_a_port_of_a_bridge_are_found() {
     let running = discover(&server, &["--watch", "neighbor"]);
     running.stderr.wait_for("listening on br0");
     eventually("the switch", || {
-        crate::support::program(&switch, "python3", &["-c", LLDP], false).end().succeeded();
+        program(&switch, "python3", &["-c", LLDP], false).end().succeeded();
         running.stdout.text().contains("switch7")
     });
     let ended = running.signalled(libc::SIGINT);
     assert!(ended.text().contains("on eth0 (lldp)"), "{ended:?}");
+}
+
+/// The group of participants in a DDS domain.
+fn group_of_domain(domain: u32) -> String {
+    format!("239.255.0.1:{}", 7_400 + 250 * domain)
+}
+
+/// A participant in a DDS domain.
+fn participant(domain: u32) -> Vec<u8> {
+    RtpsPrefix([7; 12]).greeting(domain, b"lidar\0\0\0\0\0\0\0\0\0\0\0", 20).to_vec()
+}
+
+/// The domain of the programs of this shell is asked in, and those that are named; others are not.
+#[test]
+fn domains_are_asked_in_that_are_named_or_that_ros_has() {
+    let lan = Lan::new();
+    let listen = |domain| {
+        let membership = group_of_domain(domain).parse().unwrap();
+        lan.a.run(|| Receiver::builder().join(membership).build().unwrap()).unwrap()
+    };
+    let (named, of_ros, other) = (listen(42), listen(77), listen(43));
+    let words = ["ROS_DOMAIN_ID=77", MCAST, "discover", "--watch", "--ask", "--domain", "42"];
+    let running = program(&lan.b, "env", &words, false);
+    let mut buffer = [0; 2_048];
+    for (receiver, domain) in [(&named, 42), (&of_ros, 77)] {
+        let question = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().expect("a question");
+        let message = Rtps::parse(question.payload()).unwrap();
+        assert_eq!(question.payload(), message.participant.greeting(domain, b"mcast discover \0", 20));
+    }
+    assert!(other.recv_timeout(&mut buffer, Duration::ZERO).unwrap().is_none());
+    running.signalled(libc::SIGINT);
+}
+
+/// Sockets receive only what is joined.
+#[test]
+fn named_domains_and_universes_are_joined() {
+    let lan = Lan::new();
+    let arguments = ["discover", "--watch", "--domain", "42", "--universe", "300,301"];
+    let (_folder, running) = crate::support::start_with_processes(&lan.b, 1_000, &arguments);
+    running.stderr.wait_for("listening");
+    let sender = lan.a.run(|| Sender::builder().build().unwrap()).unwrap();
+    let send = |payload: &[u8], group: &str| sender.send_to(payload, group.parse().unwrap()).unwrap();
+    let universe = |universe: u16| {
+        let mut packet = b"\x00\x10\x00\x00ASC-E1.17\0\0\0\x70\0\0\0\0\x04".to_vec();
+        packet.extend([9; 16]);
+        packet.extend([0x70, 0, 0, 0, 0, 2]);
+        packet.extend(b"desk".iter().chain(&[0; 60]));
+        packet.extend([100, 0, 0, 7, 0]);
+        packet.extend(universe.to_be_bytes());
+        packet.extend([0x70, 0x0b, 2, 0xa1, 0, 0, 0, 1, 0, 3, 0, 255, 0]);
+        packet
+    };
+    eventually("the participant and the universes", || {
+        // Those that are not joined first: when the others are listed, they were ignored.
+        for domain in [43, 42] {
+            send(&participant(domain), &group_of_domain(domain));
+        }
+        for number in [302_u16, 301, 300] {
+            send(&universe(number), &format!("239.255.1.{}:5568", number & 0xff));
+        }
+        let text = running.stdout.text();
+        ["domain 42", "universe 300", "universe 301"].iter().all(|part| text.contains(part))
+    });
+    let ended = running.signalled(libc::SIGINT);
+    assert!(!ended.text().contains("universe 302") && !ended.text().contains("domain 43"), "{ended:?}");
+}
+
+/// A trunk is heard, but asked only untagged, which is stated.
+#[test]
+fn vlans_that_are_not_asked_are_noted() {
+    let lan = Lan::new();
+    for (arguments, is_noted) in [(&["--ask"][..], true), (&[], false)] {
+        let running = discover(&lan.b, &[arguments, &["--watch", "neighbor"]].concat());
+        let tagged = LLDP.replace("020000000001 88cc", "020000000001 8100 0014 88cc");
+        eventually("the switch", || {
+            program(&lan.a, "python3", &["-c", &tagged], false).end().succeeded();
+            running.stdout.text().contains("on eth0 VLAN 20 (lldp)")
+        });
+        let ended = running.signalled(libc::SIGINT);
+        assert_eq!(ended.stderr.contains("VLANs were listened to and not asked"), is_noted, "{ended:?}");
+    }
 }

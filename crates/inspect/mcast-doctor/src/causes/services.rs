@@ -451,8 +451,7 @@ mod tests {
         let place = DiscoveryPlace { interface, vlan: None };
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Mdns, place, id: PRINTER.into() };
         let source = DiscoverySource::Ip(([10, 9, 0, 77], 5353).into());
-        let entry = Discovered::new(key, DiscoveredKind::Service, PRINTER, source, Time::from_secs(1));
-        let mut entry = entry;
+        let mut entry = Discovered::new(key, DiscoveredKind::Service, source, Time::from_secs(1));
         entry.service = "_ipp._tcp".into();
         entry.host = "printer.local".into();
         entry.port = Some(631);

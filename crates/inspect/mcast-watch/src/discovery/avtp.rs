@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use mcast_packet::{Avtp, Network, ether_type};
 
-use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
-use super::registry::{Announced, Registry};
+use super::entry::{
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+};
+use super::registry::Registry;
 use super::{DiscoveryPacket, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -37,16 +39,14 @@ impl Observer for AvtpObserver {
         match Avtp::parse(payload) {
             Some(Avtp::Device(device)) => {
                 let key = key(packet.place, "device", device.device);
-                let mut announced = Announced::new(key, DiscoveredKind::Device, source);
+                let mut announced = Discovered::new(key, DiscoveredKind::Device, source, now);
                 announced.name = format!("{:016x}", device.device).into();
-                announced.lifetime = Some(Duration::from_secs(u64::from(device.lifetime).max(2)));
-                announced.field("model", format_args!("{:016x}", device.model));
-                announced.field("talker streams", device.talker_streams);
-                announced.field("listener streams", device.listener_streams);
-                if device.is_controller {
-                    announced.field("controller", "yes");
-                }
-                announced.field("grandmaster", format_args!("{:016x}", device.grandmaster));
+                announced.expires = Some(now.after(Duration::from_secs(u64::from(device.lifetime).max(2))));
+                announced.add("model", format_args!("{:016x}", device.model));
+                announced.add("talker streams", device.talker_streams);
+                announced.add("listener streams", device.listener_streams);
+                announced.add_some("controller", device.is_controller.then_some("yes"));
+                announced.add("grandmaster", format_args!("{:016x}", device.grandmaster));
                 registry.announce(now, announced);
             }
             Some(Avtp::Departing { device }) => {
@@ -62,12 +62,12 @@ impl Observer for AvtpObserver {
                     self.streams.prove(&place);
                 }
                 let mut announced =
-                    Announced::new(key(packet.place, "stream", stream), DiscoveredKind::Stream, source);
+                    Discovered::new(key(packet.place, "stream", stream), DiscoveredKind::Stream, source, now);
                 announced.name = format!("{stream:016x}").into();
                 announced.service = format.to_string().into();
-                announced.lifetime = Some(Self::STREAM);
-                announced.field("format", format);
-                announced.field("destination", to);
+                announced.expires = Some(now.after(Self::STREAM));
+                announced.add("format", format);
+                announced.add("destination", to);
                 registry.announce(now, announced);
             }
             Some(_) => {}

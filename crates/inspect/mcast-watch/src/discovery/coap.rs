@@ -8,7 +8,7 @@ use mcast_packet::payload::Coap;
 use super::entry::{DiscoveredField, DiscoveredKind, DiscoveryProtocol, UntrustedText};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 3] = [
@@ -37,11 +37,11 @@ impl Observer for CoapObserver {
         let Some(message) = read(datagram, Coap::PORT, registry, Coap::parse) else { return };
         let Some(links) = message.links() else { return };
         let id = datagram.source.to_string();
-        let mut announced = announced_by(datagram, DiscoveryProtocol::Coap, DiscoveredKind::Service, id);
+        let mut announced = announced_by(now, datagram, DiscoveryProtocol::Coap, DiscoveredKind::Service, id);
         announced.port = Some(datagram.source.port());
         announced.url = format!("coap://{}/.well-known/core", datagram.source).into();
         announced.name = datagram.source.ip().to_string().into();
-        announced.lifetime = Some(message.max_age().clamp(Self::LIFETIMES.0, Self::LIFETIMES.1));
+        announced.expires = Some(now.after(message.max_age().clamp(Self::LIFETIMES.0, Self::LIFETIMES.1)));
         for link in links.take(Registry::MAX_FIELDS) {
             let kind = link.attribute("rt").filter(|kind| !kind.is_empty() && *kind != b"core.rd");
             if let Some(kind) = kind.filter(|_| announced.service.is_empty()) {
@@ -66,7 +66,7 @@ impl Observer for CoapObserver {
         self.asking.due()
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
         self.asking.start(now);
     }
 

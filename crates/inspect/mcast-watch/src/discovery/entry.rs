@@ -1,6 +1,5 @@
 //! What is known of one thing that announces itself, and of where it was announced.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -182,19 +181,13 @@ mcast_group::named! {
 }
 
 impl Discovered {
-    /// Creates an entry that was announced once, at `time`, without what is optional.
+    /// Creates an entry that was announced once, at `time`, named by its identifier, without what is optional.
     #[must_use]
-    pub fn new(
-        key: DiscoveryKey,
-        kind: DiscoveredKind,
-        name: impl Into<UntrustedText>,
-        source: DiscoverySource,
-        time: Time,
-    ) -> Self {
+    pub fn new(key: DiscoveryKey, kind: DiscoveredKind, source: DiscoverySource, time: Time) -> Self {
         Self {
+            name: key.id.clone(),
             key,
             kind,
-            name: name.into(),
             service: UntrustedText::default(),
             host: UntrustedText::default(),
             addresses: Vec::new(),
@@ -206,6 +199,23 @@ impl Discovered {
             last_seen: time,
             expires: None,
             announcements: 1,
+        }
+    }
+
+    /// Adds a field.
+    pub(crate) fn add(&mut self, name: &str, value: impl fmt::Display) {
+        self.fields.push(DiscoveredField::new(name, value));
+    }
+
+    /// Adds a field, if there is a value.
+    pub(crate) fn add_some(&mut self, name: &str, value: Option<impl fmt::Display>) {
+        self.fields.extend(value.map(|value| DiscoveredField::new(name, value)));
+    }
+
+    /// Adds a field with the bytes as they arrived, unless there are none.
+    pub(crate) fn add_text(&mut self, name: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.fields.push(DiscoveredField { name: name.into(), value: UntrustedText::new(value) });
         }
     }
 
@@ -330,13 +340,15 @@ impl Discovered {
     /// Returns the names of the fields in which a later state of it differs.
     #[must_use]
     pub fn differences(&self, later: &Self) -> Vec<&'static str> {
-        let addresses = |entry: &Self| entry.addresses.iter().copied().collect::<BTreeSet<_>>();
+        // A sender may have several addresses, and their order is not content.
+        let has_same_addresses = self.addresses.len() == later.addresses.len()
+            && self.addresses.iter().all(|address| later.addresses.contains(address));
         let differing = [
             ("kind", self.kind != later.kind),
             ("name", self.name != later.name),
             ("service", self.service != later.service),
             ("host", self.host != later.host),
-            ("addresses", addresses(self) != addresses(later)),
+            ("addresses", !has_same_addresses),
             ("port", self.port != later.port),
             ("url", self.url != later.url),
             ("fields", self.fields != later.fields),
@@ -382,7 +394,8 @@ mod tests {
         let place = DiscoveryPlace { interface: InterfaceIndex::new(2).unwrap(), vlan: None };
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Mdns, place, id: "x._ipp._tcp.local".into() };
         let source = DiscoverySource::Ip(([10, 0, 0, 7], 5353).into());
-        let mut entry = Discovered::new(key, DiscoveredKind::Service, name, source, Time::from_secs(1));
+        let mut entry = Discovered::new(key, DiscoveredKind::Service, source, Time::from_secs(1));
+        entry.name = name.into();
         entry.host = "Printer.local.".into();
         entry.addresses = vec![[10, 0, 0, 77].into()];
         entry

@@ -7,7 +7,7 @@ use mcast_packet::payload::Knx;
 use super::entry::{DiscoveredKind, DiscoveryProtocol};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 1] = [SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(224, 0, 23, 12), Knx::PORT))];
@@ -46,10 +46,10 @@ impl Observer for KnxObserver {
         let device = message.device();
         // Servers in software share a serial number.
         let id = SocketAddr::new(address, port).to_string();
-        let mut announced = announced_by(datagram, DiscoveryProtocol::Knx, DiscoveredKind::Device, id);
+        let mut announced = announced_by(now, datagram, DiscoveryProtocol::Knx, DiscoveredKind::Device, id);
         announced.addresses = vec![address];
         announced.port = Some(port);
-        announced.lifetime = self.asking.lifetime();
+        announced.expires = self.asking.holds_until(now);
         announced.name = address.to_string().into();
         let families: Vec<_> = message.families().collect();
         let offered =
@@ -60,16 +60,14 @@ impl Observer for KnxObserver {
                 announced.name = device.name.iter().map(|byte| char::from(*byte)).collect::<String>().into();
             }
             let (area, line, number) = device.address;
-            announced.field("individual address", format_args!("{area}.{line}.{number}"));
-            announced.field("serial number", hexadecimal(&device.serial));
-            announced.field("mac", device.mac);
-            announced.field("group", device.group);
-            if device.is_programming {
-                announced.field("programming mode", "on");
-            }
+            announced.add("individual address", format_args!("{area}.{line}.{number}"));
+            announced.add("serial number", hexadecimal(&device.serial));
+            announced.add("mac", device.mac);
+            announced.add("group", device.group);
+            announced.add_some("programming mode", device.is_programming.then_some("on"));
         }
         for (name, version) in families {
-            announced.field(name, format_args!("v{version}"));
+            announced.add(name, format_args!("v{version}"));
         }
         registry.announce(now, announced);
     }
@@ -78,7 +76,7 @@ impl Observer for KnxObserver {
         self.asking.due()
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
         self.asking.start(now);
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use mcast_packet::payload::{ArtNet, ArtPollReply, Sacn, SacnContent};
 
 use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource, UntrustedText};
-use super::registry::{Announced, Registry};
+use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 
 /// Reads sACN. An entry is a universe of one source.
@@ -31,19 +31,16 @@ impl Observer for SacnObserver {
         match packet.content {
             SacnContent::Synchronization(_) => {}
             SacnContent::Data { universe, is_terminated: true, .. } => {
-                let key = universe_of(datagram, &packet, universe).key;
+                let key = universe_of(now, datagram, &packet, universe).key;
                 registry.goodbye(&key, DiscoverySource::Ip(datagram.source));
             }
             SacnContent::Data { universe, priority, synchronization, is_preview, .. } => {
-                let mut announced = universe_of(datagram, &packet, universe);
-                announced.lifetime = Some(Self::DATA_LOSS);
-                announced.field("priority", priority);
-                if synchronization != 0 {
-                    announced.field("synchronization universe", synchronization);
-                }
-                if is_preview {
-                    announced.field("preview", "yes");
-                }
+                let mut announced = universe_of(now, datagram, &packet, universe);
+                announced.expires = Some(now.after(Self::DATA_LOSS));
+                announced.add("priority", priority);
+                announced
+                    .add_some("synchronization universe", (synchronization != 0).then_some(synchronization));
+                announced.add_some("preview", is_preview.then_some("yes"));
                 let is_recorded = |known: &Discovered| {
                     now.since(known.last_seen) < Self::REFRESH
                         && known.name == announced.name
@@ -55,8 +52,8 @@ impl Observer for SacnObserver {
             }
             SacnContent::Discovery { universes, .. } => {
                 for universe in universes {
-                    let mut announced = universe_of(datagram, &packet, u16::from_be_bytes(*universe));
-                    announced.lifetime = Some(Self::LISTED);
+                    let mut announced = universe_of(now, datagram, &packet, u16::from_be_bytes(*universe));
+                    announced.expires = Some(now.after(Self::LISTED));
                     // A list states less than data do.
                     if let Some(known) = registry.get(&announced.key) {
                         announced.fields.clone_from(&known.fields);
@@ -68,16 +65,16 @@ impl Observer for SacnObserver {
     }
 }
 
-fn universe_of(datagram: &DiscoveryDatagram<'_>, packet: &Sacn<'_>, universe: u16) -> Announced {
+fn universe_of(now: Time, datagram: &DiscoveryDatagram<'_>, packet: &Sacn<'_>, universe: u16) -> Discovered {
     let source: String = packet.source.iter().map(|byte| format!("{byte:02x}")).collect();
     let id = format!("{source}/{universe}");
-    let mut announced = announced_by(datagram, DiscoveryProtocol::Sacn, DiscoveredKind::Universe, id);
+    let mut announced = announced_by(now, datagram, DiscoveryProtocol::Sacn, DiscoveredKind::Universe, id);
     announced.name = match packet.name {
         b"" => datagram.source.ip().to_string().into(),
         name => UntrustedText::new(name),
     };
     announced.service = format!("universe {universe}").into();
-    announced.field("cid", source);
+    announced.add("cid", source);
     announced
 }
 
@@ -115,7 +112,8 @@ impl ArtNetObserver {
             [0, 0, 0, 0, 0, 0] => format!("{}/{index}", node.address),
             _ => format!("{}/{index}", node.mac),
         };
-        let mut announced = announced_by(datagram, DiscoveryProtocol::ArtNet, DiscoveredKind::Device, id);
+        let mut announced =
+            announced_by(now, datagram, DiscoveryProtocol::ArtNet, DiscoveredKind::Device, id);
         if !node.address.is_unspecified() {
             announced.addresses = vec![node.address.into()];
         }
@@ -126,21 +124,22 @@ impl ArtNetObserver {
             name => UntrustedText::new(name),
         };
         let was_polled = self.polled.is_some_and(|polled| now.since(polled) < Self::POLLED);
-        announced.lifetime = if was_polled { Some(Self::POLLED) } else { self.asking.lifetime() };
+        announced.expires =
+            if was_polled { Some(now.after(Self::POLLED)) } else { self.asking.holds_until(now) };
         let (outputs, inputs) = (list(node.outputs()), list(node.inputs()));
         let ports = [("outputs", &outputs), ("inputs", &inputs)];
         let ports = ports.iter().filter(|(_, universes)| !universes.is_empty());
         announced.service =
             ports.clone().map(|(name, list)| format!("{name} {list}")).collect::<Vec<_>>().join("; ").into();
         for (name, universes) in ports {
-            announced.field(name, universes);
+            announced.add(name, universes);
         }
-        announced.text("short name", node.short_name);
+        announced.add_text("short name", node.short_name);
         // The report counts answers, so it changes with each.
-        announced.field("firmware", format_args!("{:#06x}", node.firmware));
-        announced.field("oem", format_args!("{:#06x}", node.oem));
-        announced.field("mac", node.mac);
-        announced.field("bind index", node.bind_index);
+        announced.add("firmware", format_args!("{:#06x}", node.firmware));
+        announced.add("oem", format_args!("{:#06x}", node.oem));
+        announced.add("mac", node.mac);
+        announced.add("bind index", node.bind_index);
         registry.announce(now, announced);
     }
 }
@@ -158,7 +157,7 @@ impl Observer for ArtNetObserver {
         self.asking.due()
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
         self.asking.start(now);
     }
 

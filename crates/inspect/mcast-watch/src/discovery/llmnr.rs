@@ -1,15 +1,13 @@
 //! LLMNR (RFC 4795): hosts that answer for their names. Nothing is announced and nothing can be listed, so that only answers
 //! to questions of others name hosts; they go by unicast to the host that asked.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast_packet::payload::{Dns, DnsSection, DnsValue, Name};
+use mcast_packet::payload::{Dns, DnsSection, DnsValue};
 
-use super::entry::{
-    DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
-};
-use super::registry::{Announced, Registry};
+use super::entry::{DiscoveredKind, DiscoveryProtocol, UntrustedText};
+use super::registry::Registry;
+use super::support::announced_by;
 use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 
@@ -53,35 +51,13 @@ impl Observer for Llmnr {
             })
             .collect();
         let Some(seconds) = answers.iter().map(|(_, seconds)| *seconds).min() else { return };
-        let addresses = answers.into_iter().map(|(address, _)| address).collect();
-        let has_conflict = flags & CONFLICT != 0;
-        registry.announce(now, announced(datagram, name, addresses, seconds, has_conflict));
-    }
-}
-
-fn announced(
-    datagram: &DiscoveryDatagram<'_>,
-    name: Name<'_>,
-    addresses: Vec<IpAddr>,
-    seconds: u32,
-    has_conflict: bool,
-) -> Announced {
-    let text = UntrustedText::new(name.labels().collect::<Vec<_>>().join(&b'.'));
-    let id = UntrustedText::new(text.as_bytes().to_ascii_lowercase());
-    Announced {
-        key: DiscoveryKey { protocol: DiscoveryProtocol::Llmnr, place: datagram.place, id },
-        kind: DiscoveredKind::Host,
-        name: text.clone(),
-        service: UntrustedText::default(),
-        host: text,
-        addresses,
-        port: None,
-        url: UntrustedText::default(),
-        source: DiscoverySource::Ip(datagram.source),
-        fields: has_conflict
-            .then(|| DiscoveredField::new("conflict", "several hosts answer"))
-            .into_iter()
-            .collect(),
-        lifetime: Some(Duration::from_secs(seconds.min(LONGEST).into())),
+        let text = UntrustedText::new(name.labels().collect::<Vec<_>>().join(&b'.'));
+        let id = UntrustedText::new(text.as_bytes().to_ascii_lowercase());
+        let mut announced = announced_by(now, datagram, DiscoveryProtocol::Llmnr, DiscoveredKind::Host, id);
+        (announced.name, announced.host) = (text.clone(), text);
+        announced.addresses = answers.into_iter().map(|(address, _)| address).collect();
+        announced.expires = Some(now.after(Duration::from_secs(seconds.min(LONGEST).into())));
+        announced.add_some("conflict", (flags & CONFLICT != 0).then_some("several hosts answer"));
+        registry.announce(now, announced);
     }
 }

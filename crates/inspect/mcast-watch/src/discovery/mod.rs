@@ -93,6 +93,8 @@ pub struct DiscoveryRequest {
     pub name: Option<String>,
     /// The networks to ask on. Without any, questions state no place, and are for every interface.
     pub places: Vec<DiscoveryPlace>,
+    /// DDS domains to ask in, besides the first ten and those that participants announce.
+    pub domains: Vec<u8>,
 }
 
 /// What one protocol reads.
@@ -111,13 +113,8 @@ trait Observer: std::fmt::Debug + Send {
         None
     }
 
-    /// Starts to ask, if the protocol has questions.
-    fn ask(&mut self, _now: Time) {}
-
-    /// Starts to ask for this.
-    fn ask_for(&mut self, now: Time, _request: &DiscoveryRequest) {
-        self.ask(now);
-    }
+    /// Starts to ask for this, if the protocol has questions.
+    fn ask(&mut self, _now: Time, _request: &DiscoveryRequest) {}
 
     /// Returns the next question to send.
     fn poll_transmit(&mut self, _now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
@@ -228,7 +225,7 @@ impl DiscoveryTable {
     /// Starts to query for this in all protocols that have queries.
     pub fn ask_for(&mut self, now: Time, request: &DiscoveryRequest) {
         for observer in &mut self.observers {
-            observer.ask_for(now, request);
+            observer.ask(now, request);
         }
     }
 

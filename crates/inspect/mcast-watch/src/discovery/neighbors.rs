@@ -6,9 +6,10 @@ use std::time::Duration;
 use mcast_packet::{Cdp, Lldp, LldpText, Network, ether_type};
 
 use super::entry::{
-    DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource, UntrustedText,
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+    UntrustedText,
 };
-use super::registry::{Announced, Registry};
+use super::registry::Registry;
 use super::{DiscoveryPacket, Observer};
 use crate::clock::Time;
 
@@ -45,23 +46,23 @@ fn lldp(now: Time, place: DiscoveryPlace, source: DiscoverySource, unit: &Lldp<'
     if unit.lifetime == 0 {
         return registry.goodbye(&key, source);
     }
-    let mut announced = Announced::new(key, DiscoveredKind::Neighbor, source);
+    let mut announced = Discovered::new(key, DiscoveredKind::Neighbor, source, now);
     announced.name = match unit.system_name {
         Some(name) => UntrustedText::new(name.0),
         None => unit.chassis.to_string().into(),
     };
     announced.host = announced.name.clone();
     announced.addresses = unit.management_addresses().collect();
-    announced.lifetime = Some(Duration::from_secs(unit.lifetime.into()));
-    announced.field("port", unit.port);
-    text(&mut announced, "port description", unit.port_description);
-    announced.field("chassis", unit.chassis);
-    text(&mut announced, "system", unit.system_description);
+    announced.expires = Some(now.after(Duration::from_secs(unit.lifetime.into())));
+    announced.add("port", unit.port);
+    announced.add_text("port description", bytes(unit.port_description));
+    announced.add("chassis", unit.chassis);
+    announced.add_text("system", bytes(unit.system_description));
     if let Some(capabilities) = unit.capabilities {
-        announced.text("capabilities", names(capabilities).as_bytes());
+        announced.add_text("capabilities", names(capabilities).as_bytes());
     }
-    number(&mut announced, "VLAN", unit.port_vlan);
-    number(&mut announced, "maximum frame size", unit.max_frame_size);
+    announced.add_some("VLAN", unit.port_vlan);
+    announced.add_some("maximum frame size", unit.max_frame_size);
     registry.announce(now, announced);
 }
 
@@ -77,15 +78,15 @@ fn cdp(
     if message.lifetime == 0 {
         return registry.goodbye(&key, source);
     }
-    let mut announced = Announced::new(key, DiscoveredKind::Neighbor, source);
+    let mut announced = Discovered::new(key, DiscoveredKind::Neighbor, source, now);
     announced.name = UntrustedText::new(message.device.0);
     announced.host = announced.name.clone();
     announced.addresses = message.addresses().take(Registry::MAX_ADDRESSES).collect();
-    announced.lifetime = Some(Duration::from_secs(message.lifetime.into()));
-    text(&mut announced, "port", message.port);
-    text(&mut announced, "system", message.software);
-    text(&mut announced, "platform", message.platform);
-    number(&mut announced, "VLAN", message.native_vlan);
+    announced.expires = Some(now.after(Duration::from_secs(message.lifetime.into())));
+    announced.add_text("port", bytes(message.port));
+    announced.add_text("system", bytes(message.software));
+    announced.add_text("platform", bytes(message.platform));
+    announced.add_some("VLAN", message.native_vlan);
     registry.announce(now, announced);
 }
 
@@ -98,16 +99,8 @@ fn key(
     DiscoveryKey { protocol, place, id: format!("{system}/{port}").into() }
 }
 
-fn text(announced: &mut Announced, name: &str, value: Option<LldpText<'_>>) {
-    if let Some(value) = value {
-        announced.text(name, value.0);
-    }
-}
-
-fn number(announced: &mut Announced, name: &str, value: Option<u16>) {
-    if let Some(value) = value {
-        announced.field(name, value);
-    }
+fn bytes(text: Option<LldpText<'_>>) -> &[u8] {
+    text.map_or(&[], |text| text.0)
 }
 
 /// Returns the names of capabilities (IEEE 802.1AB table 8-4).

@@ -5,34 +5,15 @@
 //! the place of the oldest newcomer. What was evicted or refused is counted.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{
-    Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource,
-    UntrustedText,
+    Discovered, DiscoveredField, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use crate::clock::Time;
 use crate::lru::Lru;
-
-/// What one announcement states.
-#[derive(Clone, Debug)]
-pub(crate) struct Announced {
-    pub(crate) key: DiscoveryKey,
-    pub(crate) kind: DiscoveredKind,
-    pub(crate) name: UntrustedText,
-    pub(crate) service: UntrustedText,
-    pub(crate) host: UntrustedText,
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) port: Option<u16>,
-    pub(crate) url: UntrustedText,
-    pub(crate) source: DiscoverySource,
-    pub(crate) fields: Vec<DiscoveredField>,
-    /// How long it holds; `None` if its protocol states no lifetime.
-    pub(crate) lifetime: Option<Duration>,
-}
 
 /// A change of what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,16 +39,20 @@ pub enum DiscoveryEvent {
     Omitted(u64),
 }
 
-/// Why something is no longer listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum DepartureReason {
-    /// It said goodbye.
-    Goodbye,
-    /// It was not announced again within its lifetime.
-    Expired,
-    /// It made room for others. It may still be there.
-    Evicted,
+mcast_group::named! {
+    /// Why something is no longer listed.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum DepartureReason {
+        /// It said goodbye.
+        Goodbye = "goodbye",
+        /// It was not announced again within its lifetime.
+        Expired = "expired",
+        /// It made room for others. It may still be there.
+        Evicted = "evicted",
+    }
+    /// Returns its name, as in JSON.
+    fn name;
 }
 
 impl DiscoveryEvent {
@@ -79,18 +64,6 @@ impl DiscoveryEvent {
                 Some(entry)
             }
             Self::Omitted(_) => None,
-        }
-    }
-}
-
-impl DepartureReason {
-    /// Returns its name, as in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Goodbye => "goodbye",
-            Self::Expired => "expired",
-            Self::Evicted => "evicted",
         }
     }
 }
@@ -163,32 +136,34 @@ impl Registry {
         }
     }
 
-    /// Records an announcement.
-    pub(crate) fn announce(&mut self, now: Time, announced: Announced) {
+    /// Records an announcement. Its own times are not those of the entry, but for the end of its lifetime.
+    pub(crate) fn announce(&mut self, now: Time, announced: Discovered) {
         self.counts.announcements += 1;
         self.record(now, announced, true);
     }
 
     /// Records what is known of an entry after a part of it has changed, such as the address of its host. The entry is not
     /// announced by that, and one that is not known stays unknown.
-    pub(crate) fn revise(&mut self, now: Time, announced: Announced) {
+    pub(crate) fn revise(&mut self, now: Time, announced: Discovered) {
         if self.get(&announced.key).is_some() {
             self.record(now, announced, false);
         }
     }
 
-    fn record(&mut self, now: Time, mut announced: Announced, is_announcement: bool) {
+    fn record(&mut self, now: Time, mut announced: Discovered, is_announcement: bool) {
         self.counts.truncated += u64::from(announced.limit());
-        let expires = announced.lifetime.map(|lifetime| now.after(lifetime));
-        let bytes = announced.bytes();
+        (announced.first_seen, announced.last_seen, announced.announcements) = (now, now, 1);
+        let (expires, bytes) = (announced.expires, announced.bytes());
         let Some(shelf) = self.shelves.get_mut(announced.key.protocol as usize) else { return };
         let key = Arc::new(announced.key.clone());
         if let Some(held) = shelf.entries.get_mut(&key) {
-            let before = (!announced.is_content_of(&held.entry)).then(|| held.entry.clone());
-            let latest = (held.entry.announcements, held.entry.last_seen, held.entry.source);
-            announced.apply(&mut held.entry, now, expires);
-            if !is_announcement {
-                (held.entry.announcements, held.entry.last_seen, held.entry.source) = latest;
+            let before = std::mem::replace(&mut held.entry, announced);
+            held.entry.first_seen = before.first_seen;
+            if is_announcement {
+                held.entry.announcements += before.announcements;
+            } else {
+                (held.entry.announcements, held.entry.last_seen, held.entry.source) =
+                    (before.announcements, before.last_seen, before.source);
             }
             shelf.bytes = shelf.bytes + bytes - held.bytes;
             held.bytes = bytes;
@@ -202,8 +177,8 @@ impl Registry {
                 self.lapses.insert((expires, Arc::clone(&key)));
             }
             let is_lasting = is_announcement && now.since(held.entry.first_seen) >= Self::LASTING;
-            let changed = before
-                .map(|before| DiscoveryEvent::Changed { before: Box::new(before), now: held.entry.clone() });
+            let changed = (!before.differences(&held.entry).is_empty())
+                .then(|| DiscoveryEvent::Changed { before: Box::new(before), now: held.entry.clone() });
             if is_lasting {
                 shelf.entries.prove(&key);
             }
@@ -217,14 +192,13 @@ impl Registry {
             self.counts.refused += 1;
             return;
         }
-        let mut entry = announced.entry(now);
-        entry.expires = expires;
         shelf.bytes += bytes;
-        shelf.entries.touch(Arc::clone(&key), || HeldEntry { entry: entry.clone(), bytes, due: expires });
+        let held = HeldEntry { entry: announced.clone(), bytes, due: expires };
+        shelf.entries.touch(Arc::clone(&key), || held);
         if let Some(expires) = expires {
             self.lapses.insert((expires, Arc::clone(&key)));
         }
-        self.push(DiscoveryEvent::Appeared(entry));
+        self.push(DiscoveryEvent::Appeared(announced));
         self.make_room(&key);
     }
 
@@ -381,36 +355,7 @@ impl Shelf {
     }
 }
 
-impl Announced {
-    /// Creates an announcement of the thing with this key, named by its identifier, with nothing else.
-    pub(crate) fn new(key: DiscoveryKey, kind: DiscoveredKind, source: DiscoverySource) -> Self {
-        let none = UntrustedText::default;
-        Self {
-            name: key.id.clone(),
-            service: none(),
-            host: none(),
-            url: none(),
-            addresses: Vec::new(),
-            port: None,
-            fields: Vec::new(),
-            lifetime: None,
-            key,
-            kind,
-            source,
-        }
-    }
-
-    pub(crate) fn field(&mut self, name: &str, value: impl fmt::Display) {
-        self.fields.push(DiscoveredField::new(name, value));
-    }
-
-    /// Adds a field with the bytes as they arrived, unless there are none.
-    pub(crate) fn text(&mut self, name: &str, value: &[u8]) {
-        if !value.is_empty() {
-            self.fields.push(DiscoveredField { name: name.into(), value: UntrustedText::new(value) });
-        }
-    }
-
+impl Discovered {
     /// Cuts what is longer than an entry may be; returns whether anything was cut.
     fn limit(&mut self) -> bool {
         let before = (self.fields.len(), self.addresses.len());
@@ -436,44 +381,6 @@ impl Announced {
             + self.addresses.len() * size_of::<IpAddr>()
             + self.fields.iter().map(DiscoveredField::bytes).sum::<usize>()
     }
-
-    fn entry(self, now: Time) -> Discovered {
-        Discovered {
-            key: self.key,
-            kind: self.kind,
-            name: self.name,
-            service: self.service,
-            host: self.host,
-            addresses: self.addresses,
-            port: self.port,
-            url: self.url,
-            source: self.source,
-            fields: self.fields,
-            first_seen: now,
-            last_seen: now,
-            expires: None,
-            announcements: 1,
-        }
-    }
-
-    /// Returns whether the entry has this content already. A sender may have several addresses, and their order is not content.
-    fn is_content_of(&self, entry: &Discovered) -> bool {
-        let has_addresses = self.addresses.len() == entry.addresses.len()
-            && self.addresses.iter().all(|address| entry.addresses.contains(address));
-        has_addresses
-            && self.kind == entry.kind
-            && self.name == entry.name
-            && self.service == entry.service
-            && self.host == entry.host
-            && self.port == entry.port
-            && self.url == entry.url
-            && self.fields == entry.fields
-    }
-
-    fn apply(self, to: &mut Discovered, now: Time, expires: Option<Time>) {
-        let (first_seen, announcements) = (to.first_seen, to.announcements);
-        *to = Discovered { first_seen, expires, announcements: announcements + 1, ..self.entry(now) };
-    }
 }
 
 impl DiscoveredField {
@@ -490,7 +397,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::discovery::DiscoveryPlace;
+    use crate::discovery::{DiscoveredKind, DiscoveryPlace};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -507,19 +414,13 @@ mod tests {
         DiscoveryKey { protocol, place, id: id.into() }
     }
 
-    fn announced(id: &str, lifetime: Option<u64>) -> Announced {
-        Announced {
-            key: key(DiscoveryProtocol::Ssdp, id),
-            kind: DiscoveredKind::Device,
-            name: id.into(),
-            service: UntrustedText::default(),
-            host: UntrustedText::default(),
+    /// An announcement with a lifetime in seconds.
+    fn announced(now: Time, id: &str, lifetime: Option<u64>) -> Discovered {
+        Discovered {
             addresses: vec![[10, 0, 0, 1].into()],
             port: Some(80),
-            url: UntrustedText::default(),
-            source: from(1),
-            fields: Vec::new(),
-            lifetime: lifetime.map(Duration::from_secs),
+            expires: lifetime.map(|seconds| now.after(Duration::from_secs(seconds))),
+            ..Discovered::new(key(DiscoveryProtocol::Ssdp, id), DiscoveredKind::Device, from(1), now)
         }
     }
 
@@ -543,12 +444,12 @@ mod tests {
     #[test]
     fn an_entry_appears_once_changes_with_its_content_and_lapses_after_its_latest_lifetime() {
         let mut registry = Registry::new();
-        registry.announce(at(0), announced("a", Some(10)));
-        registry.announce(at(8), announced("a", Some(10)));
+        registry.announce(at(0), announced(at(0), "a", Some(10)));
+        registry.announce(at(8), announced(at(8), "a", Some(10)));
         assert_eq!(events(&mut registry), ["+a"]);
         registry.handle_timeout(at(10));
         assert_eq!(registry.poll_timeout(), Some(at(18)));
-        registry.announce(at(12), Announced { port: Some(81), ..announced("a", Some(2)) });
+        registry.announce(at(12), Discovered { port: Some(81), ..announced(at(12), "a", Some(2)) });
         assert_eq!(registry.poll_timeout(), Some(at(14)));
         registry.handle_timeout(at(14));
         assert_eq!(events(&mut registry), ["~a", "-a Expired"]);
@@ -559,15 +460,20 @@ mod tests {
     fn the_order_of_addresses_is_no_change() {
         let mut registry = Registry::new();
         let [first, second] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
-        registry.announce(at(0), Announced { addresses: vec![first, second], ..announced("a", None) });
-        registry.announce(at(1), Announced { addresses: vec![second, first], ..announced("a", None) });
+        registry
+            .announce(at(0), Discovered { addresses: vec![first, second], ..announced(at(0), "a", None) });
+        registry
+            .announce(at(1), Discovered { addresses: vec![second, first], ..announced(at(0), "a", None) });
         assert_eq!(events(&mut registry), ["+a"]);
     }
 
     #[test]
     fn only_a_sender_of_the_announcement_or_one_of_its_addresses_can_withdraw_it() {
         let mut registry = Registry::new();
-        registry.announce(at(0), Announced { addresses: vec![[10, 0, 0, 2].into()], ..announced("a", None) });
+        registry.announce(
+            at(0),
+            Discovered { addresses: vec![[10, 0, 0, 2].into()], ..announced(at(0), "a", None) },
+        );
         registry.goodbye(&key(DiscoveryProtocol::Ssdp, "a"), from(9));
         assert_eq!((names(&registry).len(), registry.counts.foreign_goodbyes), (1, 1));
         registry.goodbye(&key(DiscoveryProtocol::Ssdp, "a"), from(2));
@@ -579,13 +485,14 @@ mod tests {
     #[test]
     fn a_flood_displaces_neither_lasting_entries_nor_those_of_another_protocol() {
         let mut registry = Registry::new();
-        let clock = || Announced { key: key(DiscoveryProtocol::Ptp, "clock"), ..announced("clock", None) };
+        let clock =
+            || Discovered { key: key(DiscoveryProtocol::Ptp, "clock"), ..announced(at(0), "clock", None) };
         registry.announce(at(0), clock());
         for second in 0..2 {
-            registry.announce(at(second), announced("printer", None));
+            registry.announce(at(second), announced(at(second), "printer", None));
         }
         for number in 0..10_000 {
-            registry.announce(at(3), announced(&format!("forged {number}"), Some(4_000_000_000)));
+            registry.announce(at(3), announced(at(3), &format!("forged {number}"), Some(4_000_000_000)));
         }
         let names = names(&registry);
         assert!(names.contains(&"clock".into()) && names.contains(&"printer".into()));
@@ -600,7 +507,7 @@ mod tests {
         let long = "x".repeat(2_000);
         let field = DiscoveredField::new("text", &long);
         let fields = vec![field; 100];
-        registry.announce(at(0), Announced { fields, name: long.into(), ..announced("a", None) });
+        registry.announce(at(0), Discovered { fields, name: long.into(), ..announced(at(0), "a", None) });
         let entry = registry.entries().next().unwrap();
         assert!((1..Registry::MAX_FIELDS).contains(&entry.fields.len()));
         assert_eq!(entry.name.as_bytes().len(), UntrustedText::MAX_LENGTH);
@@ -611,7 +518,7 @@ mod tests {
     fn events_that_nobody_polls_are_counted_and_reported_in_their_place() {
         let mut registry = Registry::new();
         for number in 0..Registry::MAX_EVENTS + 10 {
-            registry.announce(at(0), Announced { port: Some(number as u16), ..announced("a", None) });
+            registry.announce(at(0), Discovered { port: Some(number as u16), ..announced(at(0), "a", None) });
         }
         let events = events(&mut registry);
         assert_eq!(events.len(), Registry::MAX_EVENTS + 1);
@@ -647,7 +554,7 @@ mod tests {
                 match input {
                     Input::Announce { id, port, lifetime } => {
                         let name = id.to_string();
-                        registry.announce(now, Announced { port: Some(port), ..announced(&name, lifetime) });
+                        registry.announce(now, Discovered { port: Some(port), ..announced(now, &name, lifetime) });
                         model.insert(name, (port, lifetime.map(|lifetime| now.after(SECOND * lifetime as u32))));
                     }
                     Input::Goodbye { id } => {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::entry::{DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, UntrustedText};
-use super::registry::{Announced, Registry};
+use super::entry::{Discovered, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, UntrustedText};
+use super::registry::Registry;
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -69,7 +69,7 @@ impl Rivals {
 /// `describe` writes the remark.
 pub(super) fn announce_rival(
     now: Time,
-    mut announced: Announced,
+    mut announced: Discovered,
     rivals: &Announcers,
     registry: &mut Registry,
     describe: impl Fn(&str) -> String,
@@ -83,7 +83,7 @@ pub(super) fn announce_rival(
     };
     // As part of the announcement, it changes nothing if it was there before.
     if let Some(remark) = remark(registry, &own) {
-        announced.field(REMARK, remark);
+        announced.add(REMARK, remark);
     }
     registry.announce(now, announced);
     for key in rivals.keys.iter().filter(|key| **key != own && rivals.have_changed) {

@@ -8,8 +8,10 @@ use mcast_packet::payload::{HsrpMessage, HsrpState, OspfHello, VrrpAdvertisement
 use mcast_packet::pim::PimMessage;
 use mcast_packet::{Transport, protocol};
 
-use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
-use super::registry::{Announced, Registry};
+use super::entry::{
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+};
+use super::registry::Registry;
 use super::rivals::{Rivals, announce_rival};
 use super::{DiscoveryDatagram, DiscoveryPacket, Observer};
 use crate::clock::Time;
@@ -31,10 +33,11 @@ struct Origin {
 
 impl Origin {
     /// Returns the announcement of the sender in a role.
-    fn router(&self, protocol: DiscoveryProtocol, kind: DiscoveredKind, role: &str) -> Announced {
-        let Self { place, source, .. } = *self;
+    fn router(&self, protocol: DiscoveryProtocol, kind: DiscoveredKind, role: &str) -> Discovered {
+        let Self { now, place, source } = *self;
         let key = DiscoveryKey { protocol, place, id: format!("{role} {source}").into() };
-        let mut announced = Announced::new(key, kind, DiscoverySource::Ip(SocketAddr::new(source, 0)));
+        let source_address = DiscoverySource::Ip(SocketAddr::new(source, 0));
+        let mut announced = Discovered::new(key, kind, source_address, now);
         announced.name = source.to_string().into();
         announced.service = role.into();
         // A switch that asks as a proxy has no address.
@@ -61,8 +64,8 @@ impl RouterObserver {
             }
             GmpMessage::RouterDiscovery(RouterDiscovery::Advertisement { interval, .. }) => {
                 let mut announced = origin.router(protocol, DiscoveredKind::Router, "multicast router");
-                announced.lifetime = Some(advertisement_lifetime(*interval));
-                announced.field("interval", seconds(*interval));
+                announced.expires = Some(origin.now.after(advertisement_lifetime(*interval)));
+                announced.add("interval", seconds(*interval));
                 registry.announce(origin.now, announced);
             }
             GmpMessage::RouterDiscovery(RouterDiscovery::Termination) => {
@@ -86,15 +89,11 @@ impl RouterObserver {
         if query.group.is_some() && registry.get(&announced.key).is_some() {
             return registry.renew(origin.now, &announced.key, Some(query.lifetime()));
         }
-        announced.lifetime = Some(query.lifetime());
-        announced.field("version", query.version);
-        if let Some(interval) = query.interval {
-            announced.field("interval", seconds(interval));
-        }
-        if let Some(robustness) = query.robustness {
-            announced.field("robustness", robustness);
-        }
-        announced.field("maximum response time", seconds(query.max_response_time));
+        announced.expires = Some(origin.now.after(query.lifetime()));
+        announced.add("version", query.version);
+        announced.add_some("interval", query.interval.map(seconds));
+        announced.add_some("robustness", query.robustness);
+        announced.add("maximum response time", seconds(query.max_response_time));
         let role = (origin.place, protocol, "querier".into());
         let queriers = self.rivals.announce(origin.now, role, &announced.key, query.lifetime());
         let rank = |key: &DiscoveryKey, source: IpAddr, registry: &Registry| {
@@ -103,7 +102,7 @@ impl RouterObserver {
         };
         let elected = queriers.keys.iter().min_by_key(|key| rank(key, origin.source, registry)).cloned();
         let yes_or_no = |key: &DiscoveryKey| if elected.as_ref() == Some(key) { "yes" } else { "no" };
-        announced.field(ELECTED, yes_or_no(&announced.key));
+        announced.add(ELECTED, yes_or_no(&announced.key));
         for other in queriers.keys.iter().filter(|other| **other != announced.key) {
             registry.set_field(other, ELECTED, Some(yes_or_no(other).into()));
         }
@@ -126,13 +125,13 @@ impl RouterObserver {
         }
         // The longest time that a backup waits: three intervals and the skew, which is less than one (RFC 9568 section 6.1).
         let lifetime = advertisement.interval.max(Duration::from_millis(10)) * 4;
-        announced.lifetime = Some(lifetime);
-        announced.field("state", "master");
-        announced.field("version", advertisement.version);
-        announced.field("priority", advertisement.priority);
-        announced.field("interval", seconds(advertisement.interval));
+        announced.expires = Some(origin.now.after(lifetime));
+        announced.add("state", "master");
+        announced.add("version", advertisement.version);
+        announced.add("priority", advertisement.priority);
+        announced.add("interval", seconds(advertisement.interval));
         for address in VrrpAdvertisement::addresses(bytes, origin.source).take(Registry::MAX_ADDRESSES) {
-            announced.field("virtual address", address);
+            announced.add("virtual address", address);
         }
         let masters = self.rivals.announce(origin.now, role, &announced.key, lifetime);
         announce_rival(origin.now, announced, &masters, registry, |others| {
@@ -153,14 +152,12 @@ impl RouterObserver {
         }
         // A hold time of zero is an error of the sender.
         let lifetime = message.hold_time.max(Duration::from_secs(1));
-        announced.lifetime = Some(lifetime);
-        announced.field("state", message.state);
-        announced.field("version", message.version);
-        announced.field("priority", message.priority);
-        announced.field("interval", seconds(message.interval));
-        if !message.address.is_unspecified() {
-            announced.field("virtual address", message.address);
-        }
+        announced.expires = Some(origin.now.after(lifetime));
+        announced.add("state", message.state);
+        announced.add("version", message.version);
+        announced.add("priority", message.priority);
+        announced.add("interval", seconds(message.interval));
+        announced.add_some("virtual address", (!message.address.is_unspecified()).then_some(message.address));
         if message.state != HsrpState::Active {
             return registry.announce(origin.now, announced);
         }
@@ -213,16 +210,14 @@ fn pim_hello(origin: Origin, message: &PimMessage<'_>, registry: &mut Registry) 
     if facts.is_goodbye() {
         return registry.goodbye(&announced.key, announced.source);
     }
-    announced.lifetime = facts.hold_time;
-    if let Some(priority) = facts.dr_priority {
-        announced.field("DR priority", priority);
-    }
+    announced.expires = facts.hold_time.map(|time| origin.now.after(time));
+    announced.add_some("DR priority", facts.dr_priority);
     match facts.hold_time {
-        Some(time) => announced.field("hold time", seconds(time)),
-        None => announced.field("hold time", "unlimited"),
+        Some(time) => announced.add("hold time", seconds(time)),
+        None => announced.add("hold time", "unlimited"),
     }
     if let Some(id) = facts.generation_id {
-        announced.field("generation", format_args!("{id:#010x}"));
+        announced.add("generation", format_args!("{id:#010x}"));
     }
     registry.announce(origin.now, announced);
 }
@@ -232,15 +227,16 @@ fn ospf_hello(origin: Origin, bytes: &[u8], registry: &mut Registry) {
     let role = format!("area {}", hello.area);
     let mut announced = origin.router(DiscoveryProtocol::Ospf, DiscoveredKind::Router, &role);
     announced.name = hello.router.to_string().into();
-    announced.lifetime = Some(hello.dead_interval.max(Duration::from_secs(1)));
-    announced.field("router", hello.router);
-    announced.field("area", hello.area);
-    announced.field("version", if hello.mask.is_some() { 2 } else { 3 });
-    announced.field("interval", seconds(hello.interval));
-    announced.field("dead interval", seconds(hello.dead_interval));
-    if !hello.designated_router.is_unspecified() {
-        announced.field("designated router", hello.designated_router);
-    }
+    announced.expires = Some(origin.now.after(hello.dead_interval.max(Duration::from_secs(1))));
+    announced.add("router", hello.router);
+    announced.add("area", hello.area);
+    announced.add("version", if hello.mask.is_some() { 2 } else { 3 });
+    announced.add("interval", seconds(hello.interval));
+    announced.add("dead interval", seconds(hello.dead_interval));
+    announced.add_some(
+        "designated router",
+        (!hello.designated_router.is_unspecified()).then_some(hello.designated_router),
+    );
     registry.announce(origin.now, announced);
 }
 

@@ -53,10 +53,10 @@ impl SapObserver {
         registry: &mut Registry,
     ) {
         let id = session_id(message).unwrap_or_else(|| hash_id(message));
-        let mut announced = announced_by(datagram, DiscoveryProtocol::Sap, DiscoveredKind::Session, id);
+        let mut announced = announced_by(now, datagram, DiscoveryProtocol::Sap, DiscoveredKind::Session, id);
         let interval =
             registry.get(&announced.key).map(|known| now.since(known.last_seen)).unwrap_or_default();
-        announced.lifetime = Some((interval * 10).clamp(Self::LIFETIME, Self::MAX_LIFETIME));
+        announced.expires = Some(now.after((interval * 10).clamp(Self::LIFETIME, Self::MAX_LIFETIME)));
         let name = message.lines("s=").next().unwrap_or_default();
         announced.name = match name {
             b"" | b"-" => format!("session of {}", message.origin).into(),
@@ -76,16 +76,16 @@ impl SapObserver {
                     if !announced.addresses.contains(&group) {
                         announced.addresses.push(group);
                     }
-                    announced.field("stream", &stream.membership);
+                    announced.add("stream", &stream.membership);
                 }
                 for media in &description.skipped_media {
-                    announced.text("other media", media.as_bytes());
+                    announced.add_text("other media", media.as_bytes());
                 }
             }
-            Err(problem) => announced.field("not read", problem),
+            Err(problem) => announced.add("not read", problem),
         }
         for (start, name) in LINES {
-            message.lines(start).take(Registry::MAX_FIELDS).for_each(|line| announced.text(name, line));
+            message.lines(start).take(Registry::MAX_FIELDS).for_each(|line| announced.add_text(name, line));
         }
         // The key of a hash is that of the session, if its text had no origin line.
         let by_hash = DiscoveryKey { id: hash_id(message), ..announced.key.clone() };

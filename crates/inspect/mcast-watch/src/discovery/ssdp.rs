@@ -12,9 +12,9 @@ use mcast_packet::payload::{Ssdp, SsdpKind};
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
-use super::registry::{Announced, Registry};
+use super::registry::Registry;
 use super::support::{Asking, announced_by, authority, keep_other_family, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -55,7 +55,7 @@ pub(super) struct SsdpObserver {
 /// What the messages of a device state.
 #[derive(Debug)]
 struct Gathered {
-    announced: Announced,
+    announced: Discovered,
     types: BTreeSet<UntrustedText>,
     /// The values of [`KEPT`], which are empty if they are not stated.
     headers: [UntrustedText; KEPT.len()],
@@ -97,8 +97,13 @@ impl SsdpObserver {
             registry.counts.malformed += 1;
             return;
         };
-        let mut announced =
-            announced_by(datagram, DiscoveryProtocol::Ssdp, DiscoveredKind::Device, UntrustedText::new(id));
+        let mut announced = announced_by(
+            now,
+            datagram,
+            DiscoveryProtocol::Ssdp,
+            DiscoveredKind::Device,
+            UntrustedText::new(id),
+        );
         let gone = self.gone.get(&announced.key).copied();
         match (message.kind, gone) {
             (SsdpKind::Response, Some(gone)) if now.since(gone) < Self::LATE => return,
@@ -118,7 +123,7 @@ impl SsdpObserver {
         let left = known.and_then(|known| known.expires).map(|expires| expires.since(now));
         // An update of a device states no lifetime, and extends none.
         let lifetime = message.max_age().or(left).unwrap_or(Self::DEFAULT_LIFETIME);
-        announced.lifetime = Some(lifetime.clamp(Self::LIFETIMES.0, Self::LIFETIMES.1));
+        announced.expires = Some(now.after(lifetime.clamp(Self::LIFETIMES.0, Self::LIFETIMES.1)));
         if let Some(known) = known {
             keep_other_family(&mut announced, known);
         }
@@ -215,7 +220,7 @@ impl Observer for SsdpObserver {
         self.order.front().map(|(due, _)| *due).into_iter().chain(self.asking.due()).min()
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
         self.asking.start(now);
     }
 
@@ -231,7 +236,7 @@ impl Observer for SsdpObserver {
 
 impl Gathered {
     /// Begins with what is known of the device, unless it has restarted since.
-    fn after(known: Option<&Discovered>, message: &Ssdp<'_>, announced: Announced) -> Self {
+    fn after(known: Option<&Discovered>, message: &Ssdp<'_>, announced: Discovered) -> Self {
         let mut gathered = Self { announced, types: BTreeSet::new(), headers: Default::default() };
         let value = |known: &Discovered, name: &str| {
             let field = known.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
@@ -250,7 +255,7 @@ impl Gathered {
         gathered
     }
 
-    fn announcement(self) -> Announced {
+    fn announcement(self) -> Discovered {
         let Self { mut announced, types, headers } = self;
         let device = types.iter().find(|name| type_field(name.as_bytes()) == "device");
         let other = || types.iter().find(|name| !name.as_bytes().eq_ignore_ascii_case(b"upnp:rootdevice"));
@@ -263,11 +268,11 @@ impl Gathered {
             _ => announced.key.id.clone(),
         };
         for ((_, name), value) in KEPT.iter().zip(&headers) {
-            announced.text(name, value.as_bytes());
+            announced.add_text(name, value.as_bytes());
         }
         for name in TYPES {
             let named = types.iter().filter(|value| type_field(value.as_bytes()) == name);
-            named.for_each(|value| announced.text(name, value.as_bytes()));
+            named.for_each(|value| announced.add_text(name, value.as_bytes()));
         }
         announced
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use mcast_packet::payload::RelayGreeting;
 
-use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
-use super::registry::{Announced, Registry};
+use super::entry::{
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+};
+use super::registry::Registry;
 use super::{DiscoveryDatagram, Observer};
 use crate::announcements::StreamAnnouncement;
 use crate::clock::Time;
@@ -26,15 +28,15 @@ impl Observer for RelayObserver {
         if greeting.is_goodbye {
             return registry.goodbye(&key, source);
         }
-        let mut announced = Announced::new(key, DiscoveredKind::Relay, source);
+        let mut announced = Discovered::new(key, DiscoveredKind::Relay, source, now);
         announced.name = format!("{:016x}", greeting.relay).into();
         announced.addresses = vec![datagram.source.ip()];
         announced.port = Some(datagram.source.port());
-        announced.lifetime = Some(LIFETIME);
-        announced.field("priority", greeting.priority);
-        announced.field("authenticated", if greeting.is_authenticated { "yes" } else { "no" });
+        announced.expires = Some(now.after(LIFETIME));
+        announced.add("priority", greeting.priority);
+        announced.add("authenticated", if greeting.is_authenticated { "yes" } else { "no" });
         for address in greeting.addresses().take(Registry::MAX_ADDRESSES) {
-            announced.field("address", address);
+            announced.add("address", address);
         }
         registry.announce(now, announced);
     }
@@ -45,26 +47,24 @@ pub(super) fn stream(now: Time, vlan: Option<u16>, stream: &StreamAnnouncement, 
     let place = DiscoveryPlace { interface: stream.interface, vlan };
     let source = DiscoverySource::Ip(stream.source);
     let mut announced =
-        Announced::new(key(place, "stream", stream.identity.stream), DiscoveredKind::Stream, source);
+        Discovered::new(key(place, "stream", stream.identity.stream), DiscoveredKind::Stream, source, now);
     announced.name =
         stream.name().map_or_else(|| format!("{:016x}", stream.identity.stream), str::to_owned).into();
     announced.addresses = vec![stream.source.ip()];
     announced.port = Some(stream.source.port());
-    announced.lifetime = Some(LIFETIME);
-    announced.field("stream", format_args!("{:016x}", stream.identity.stream));
-    announced.field("incarnation", stream.identity.incarnation);
-    announced.field("sealed", if stream.identity.sealed { "yes" } else { "no" });
+    announced.expires = Some(now.after(LIFETIME));
+    announced.add("stream", format_args!("{:016x}", stream.identity.stream));
+    announced.add("incarnation", stream.identity.incarnation);
+    announced.add("sealed", if stream.identity.sealed { "yes" } else { "no" });
     if let Some(content) = &stream.content {
         announced.service = content.memberships().first().map_or("", String::as_str).into();
         for membership in content.memberships() {
-            announced.field("path", membership);
+            announced.add("path", membership);
         }
-        if let Some(snapshot) = content.snapshot {
-            announced.field("snapshot", snapshot);
-        }
+        announced.add_some("snapshot", content.snapshot);
         match content.rate {
-            Some(rate) => announced.field("rate", format_args!("{} bit/s", rate.saturating_mul(8))),
-            None => announced.field("rate", "unlimited"),
+            Some(rate) => announced.add("rate", format_args!("{} bit/s", rate.saturating_mul(8))),
+            None => announced.add("rate", "unlimited"),
         }
     }
     registry.announce(now, announced);
@@ -82,14 +82,18 @@ pub(super) fn history(
     // An unspecified address is that of the sender.
     let server =
         if server.ip().is_unspecified() { SocketAddr::new(source.ip(), server.port()) } else { server };
-    let mut announced =
-        Announced::new(key(place, "history", number), DiscoveredKind::Stream, DiscoverySource::Ip(source));
+    let mut announced = Discovered::new(
+        key(place, "history", number),
+        DiscoveredKind::Stream,
+        DiscoverySource::Ip(source),
+        now,
+    );
     announced.name = format!("history of {number:016x}").into();
     announced.service = "history".into();
     announced.addresses = vec![server.ip()];
     announced.port = Some(server.port());
-    announced.lifetime = Some(LIFETIME);
-    announced.field("stream", format_args!("{number:016x}"));
+    announced.expires = Some(now.after(LIFETIME));
+    announced.add("stream", format_args!("{number:016x}"));
     registry.announce(now, announced);
 }
 

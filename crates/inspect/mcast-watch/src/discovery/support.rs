@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
-use super::registry::{Announced, Registry};
+use super::registry::Registry;
 use super::{DiscoveryDatagram, DiscoveryQuestion};
 use crate::clock::Time;
 
@@ -44,9 +44,9 @@ impl Asking {
         self.due
     }
 
-    /// Returns how long an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
-    pub(super) fn lifetime(&self) -> Option<Duration> {
-        self.due.map(|_| Self::LIFETIME)
+    /// Returns until when an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
+    pub(super) fn holds_until(&self, now: Time) -> Option<Time> {
+        self.due.map(|_| now.after(Self::LIFETIME))
     }
 
     /// Returns the next question that is due. `payload` is called with the destination, the variant, and a number that
@@ -74,14 +74,15 @@ impl Asking {
 
 /// Returns an announcement by the sender of a datagram of which only the identifier is known.
 pub(super) fn announced_by(
+    now: Time,
     datagram: &DiscoveryDatagram<'_>,
     protocol: DiscoveryProtocol,
     kind: DiscoveredKind,
     id: impl Into<UntrustedText>,
-) -> Announced {
+) -> Discovered {
     let key = DiscoveryKey { protocol, place: datagram.place, id: id.into() };
     let addresses = vec![datagram.source.ip()];
-    Announced { addresses, ..Announced::new(key, kind, DiscoverySource::Ip(datagram.source)) }
+    Discovered { addresses, ..Discovered::new(key, kind, DiscoverySource::Ip(datagram.source), now) }
 }
 
 /// Reads a datagram that was sent to or from the port of a protocol. One to the port that cannot be read is counted; one from it may be
@@ -101,31 +102,9 @@ pub(super) fn read<'a, T>(
     message
 }
 
-/// How a thing was reached before, as announced.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reached<'a> {
-    source: DiscoverySource,
-    addresses: &'a [IpAddr],
-    url: &'a UntrustedText,
-    port: Option<u16>,
-}
-
-impl<'a> From<&'a Discovered> for Reached<'a> {
-    fn from(known: &'a Discovered) -> Self {
-        Self { source: known.source, addresses: &known.addresses, url: &known.url, port: known.port }
-    }
-}
-
-impl<'a> From<&'a Announced> for Reached<'a> {
-    fn from(known: &'a Announced) -> Self {
-        Self { source: known.source, addresses: &known.addresses, url: &known.url, port: known.port }
-    }
-}
-
 /// Keeps what is known of a thing that is announced by IPv4 and by IPv6: its addresses of the other family, and its URL and port
 /// of IPv4, with the sender that stated them, which would otherwise alternate with those of IPv6. An announcement without a URL changes none.
-pub(super) fn keep_other_family<'a>(announced: &mut Announced, before: impl Into<Reached<'a>>) {
-    let before = before.into();
+pub(super) fn keep_other_family(announced: &mut Discovered, before: &Discovered) {
     let Some(from) = announced.source.ip() else { return };
     let others = before.addresses.iter().filter(|address| address.is_ipv4() != from.is_ipv4());
     for address in others.take(Registry::MAX_ADDRESSES) {

@@ -8,8 +8,10 @@ use mcast_group::Group;
 use mcast_packet::Transport;
 use mcast_packet::gmp::{Address, GmpMessage};
 
-use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
-use super::registry::{Announced, Registry};
+use super::entry::{
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+};
+use super::registry::Registry;
 use super::{DiscoveryDatagram, DiscoveryPacket, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -125,15 +127,16 @@ impl GroupObserver {
             self.groups.remove(&(place, group));
             return;
         }
-        let mut announced = Announced::new(key, DiscoveredKind::Group, source);
+        let mut announced = Discovered::new(key, DiscoveredKind::Group, source, now);
         announced.addresses = vec![group];
         announced.port = state.senders.keys().next().map(|(_, port)| *port);
-        announced.lifetime = Some(if state.members.is_empty() { Self::SENDER } else { Members::LIFETIME });
+        announced.expires =
+            Some(now.after(if state.members.is_empty() { Self::SENDER } else { Members::LIFETIME }));
         for (sender, port) in state.senders.keys() {
-            announced.field("sender", format_args!("{sender} to port {port}"));
+            announced.add("sender", format_args!("{sender} to port {port}"));
         }
         for member in state.members.keys() {
-            announced.field("member", member);
+            announced.add("member", member);
         }
         let is_lasting = now.since(state.first_seen) >= Registry::LASTING;
         registry.announce(now, announced);

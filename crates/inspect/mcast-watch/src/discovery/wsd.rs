@@ -9,7 +9,7 @@ use super::registry::Registry;
 use super::support::{
     Asking, announced_by, authority, keep_other_family, percent_decoded, read, xml_decoded,
 };
-use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 2] = [
@@ -50,9 +50,9 @@ impl WsDiscoveryObserver {
         registry: &mut Registry,
     ) {
         let (protocol, kind) = (DiscoveryProtocol::WsDiscovery, DiscoveredKind::Device);
-        let mut announced = announced_by(datagram, protocol, kind, UntrustedText::new(endpoint.address));
+        let mut announced = announced_by(now, datagram, protocol, kind, UntrustedText::new(endpoint.address));
         let known = registry.get(&announced.key);
-        announced.lifetime = self.asking.lifetime();
+        announced.expires = self.asking.holds_until(now);
         // A device that is translated, or has several networks, states addresses of each; the one on this network is first.
         let urls = || words(endpoint.urls).take(Registry::MAX_ADDRESSES);
         let from = datagram.source.ip();
@@ -85,12 +85,14 @@ impl WsDiscoveryObserver {
             (None, None) => id,
         });
         for name in ["hardware", "location"] {
-            announced.text(name, &scope(name).unwrap_or_default());
+            announced.add_text(name, &scope(name).unwrap_or_default());
         }
-        announced.text("metadata version", endpoint.metadata_version);
-        types.iter().for_each(|name| announced.text("type", name));
-        words(endpoint.scopes).take(Registry::MAX_FIELDS).for_each(|scope| announced.text("scope", scope));
-        urls().for_each(|url| announced.text("url", url));
+        announced.add_text("metadata version", endpoint.metadata_version);
+        types.iter().for_each(|name| announced.add_text("type", name));
+        words(endpoint.scopes)
+            .take(Registry::MAX_FIELDS)
+            .for_each(|scope| announced.add_text("scope", scope));
+        urls().for_each(|url| announced.add_text("url", url));
         if let Some(known) = known {
             // A message may leave out what another has stated (WS-Discovery 1.1 section 4.1).
             if endpoint.types.is_empty() && endpoint.scopes.is_empty() && announced.name != known.name {
@@ -131,7 +133,7 @@ impl Observer for WsDiscoveryObserver {
         self.asking.due()
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
         self.asking.start(now);
     }
 

@@ -1,6 +1,7 @@
 //! The frames of interfaces that appear and vanish, or of a file.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,41 @@ struct LiveCapture {
     exists: Arc<()>,
     /// When the interfaces changed, and those after it, until the caller has taken all frames that were buffered before.
     changed: Option<(Instant, Vec<Interface>)>,
+}
+
+/// Whether frames have ended.
+#[derive(Debug)]
+pub(super) enum SourceEnd<E> {
+    NotYet,
+    /// The end of the file was reached, or the reader was stopped.
+    Reached,
+    /// The error is there until it is reported.
+    Failed(Option<E>),
+}
+
+impl<E> SourceEnd<E> {
+    /// Reads until `read` fails or returns `false`, or a stop is requested.
+    pub(super) fn of(stop: &AtomicBool, mut read: impl FnMut() -> Result<bool, E>) -> Self {
+        loop {
+            match read() {
+                Ok(true) if !stop.load(Ordering::Acquire) => {}
+                Ok(_) => return Self::Reached,
+                Err(error) => return Self::Failed(Some(error)),
+            }
+        }
+    }
+
+    pub(super) const fn is_reached(&self) -> bool {
+        !matches!(self, Self::NotYet)
+    }
+
+    /// Returns, once, why it failed.
+    pub(super) fn failure(&mut self) -> Option<E> {
+        match self {
+            Self::Failed(error) => error.take(),
+            Self::NotYet | Self::Reached => None,
+        }
+    }
 }
 
 /// Interfaces have appeared.

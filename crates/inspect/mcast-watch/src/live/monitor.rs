@@ -21,7 +21,7 @@ use mcast_stream_proto::history::HistoryAnnouncement;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
-use super::frames::LiveFrames;
+use super::frames::{LiveFrames, SourceEnd};
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
 use crate::discovery::{
@@ -81,17 +81,7 @@ struct State {
     lost: Option<u64>,
     /// The number of frames of a file that cannot be decoded.
     skipped: u64,
-    end: End,
-}
-
-/// Whether the source has ended.
-#[derive(Debug)]
-enum End {
-    NotYet,
-    /// The end of the file was reached.
-    Reached,
-    /// The source failed. The error is there until it is reported.
-    Failed(Option<SourceError>),
+    end: SourceEnd<SourceError>,
 }
 
 impl Monitor {
@@ -110,7 +100,7 @@ impl Monitor {
             caught_up: Time::default(),
             lost: None,
             skipped: 0,
-            end: End::NotYet,
+            end: SourceEnd::NotYet,
         };
         if !is_file {
             state.feed.table.watch.begin(begun.into());
@@ -158,7 +148,7 @@ impl Monitor {
             lost: state.lost,
             recording: state.feed.table.recording.as_ref().map(RecordingStatus::of),
             is_file: state.is_file,
-            is_over: !matches!(state.end, End::NotYet),
+            is_over: state.end.is_reached(),
         }
     }
 
@@ -166,8 +156,7 @@ impl Monitor {
     pub fn wait_until_seen(&self, moment: SystemTime) {
         const AT_MOST: Duration = Duration::from_millis(500);
         let state = self.shared.lock_first();
-        let is_behind =
-            |state: &mut State| matches!(state.end, End::NotYet) && state.caught_up < Time::from(moment);
+        let is_behind = |state: &mut State| !state.end.is_reached() && state.caught_up < Time::from(moment);
         drop(self.shared.changed.wait_timeout_while(state, AT_MOST, is_behind));
     }
 
@@ -175,19 +164,16 @@ impl Monitor {
     #[must_use]
     pub fn wait_for_end(&self, at_most: Duration) -> bool {
         let state = self.shared.lock_first();
-        let is_running = |state: &mut State| matches!(state.end, End::NotYet);
+        let is_running = |state: &mut State| !state.end.is_reached();
         let waited = self.shared.changed.wait_timeout_while(state, at_most, is_running);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !matches!(state.end, End::NotYet)
+        state.end.is_reached()
     }
 
     /// Returns, once, why the capture failed.
     #[must_use]
     pub fn failure(&self) -> Option<SourceError> {
-        match &mut self.shared.lock_first().end {
-            End::Failed(error) => error.take(),
-            End::NotYet | End::Reached => None,
-        }
+        self.shared.lock_first().end.failure()
     }
 
     /// Returns how many frames of a file were skipped because their link layer cannot be decoded, once its end is reached.
@@ -272,15 +258,10 @@ impl Shared {
     }
 
     fn capture(&self, mut frames: LiveFrames) {
-        let end = loop {
-            match self.take_in(&mut frames) {
-                Ok(true) if self.stop.load(Ordering::Acquire) => break End::Reached,
-                Ok(true) => {}
-                Ok(false) => break End::Reached,
-                Err(error) if is_transient(&error) => {}
-                Err(error) => break End::Failed(Some(error)),
-            }
-        };
+        let end = SourceEnd::of(&self.stop, || match self.take_in(&mut frames) {
+            Err(error) if is_transient(&error) => Ok(true),
+            taken => taken,
+        });
         let mut state = self.lock();
         state.feed.finish();
         state.lost = frames.lost();

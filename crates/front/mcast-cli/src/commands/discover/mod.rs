@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::value_parser;
 use mcast::InterfaceSelector;
 use mcast_terminal::Console;
 use mcast_watch::Discovery;
@@ -46,9 +47,18 @@ pub(crate) struct Arguments {
     #[arg(long = "protocol", value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocols(), hide_possible_values = true)]
     protocols: Vec<DiscoveryProtocol>,
 
-    /// Send queries as well, in protocols that have them (mDNS, LLMNR, SSDP, WS-Discovery, CoAP, KNX, Art-Net)
+    /// Send queries as well, in protocols that have them (mDNS, SSDP, WS-Discovery, DDS, PTP, CoAP, KNX, Art-Net)
     #[arg(long, conflicts_with = "read")]
     ask: bool,
+
+    /// Also listen to DDS domain N, as in `ROS_DOMAIN_ID`, and query it with `--ask`; repeatable
+    /// [default: 0 to 9, and that of the variable ROS_DOMAIN_ID]
+    #[arg(long = "domain", value_name = "N", value_delimiter = ',', conflicts_with = "read", value_parser = value_parser!(u8).range(..=232))]
+    domains: Vec<u8>,
+
+    /// Also listen to sACN universe N; repeatable [default: only the lists of universes that sources send every 10 s]
+    #[arg(long = "universe", value_name = "N", value_delimiter = ',', conflicts_with = "read", value_parser = value_parser!(u16).range(1..=63_999))]
+    universes: Vec<u16>,
 
     /// Only capture: do not join the groups of the protocols, so that no IGMP and MLD reports are sent
     #[arg(long, conflicts_with = "read")]
@@ -94,9 +104,9 @@ On a terminal this is a screen: press `?` for key bindings. Otherwise a table is
 By default, discover only listens. Some protocols (SAP, PTP, queriers) announce themselves rarely, so --ask or a
 longer -W finds more. As root or with CAP_NET_RAW it captures, which shows all protocols, VLANs and clocks on
 Ethernet. Otherwise it receives the joined groups with ordinary sockets, and cannot see LLDP, CDP, IGMP, MLD, PIM,
-VRRP, OSPF, AVTP or traffic. It joins the groups
-of mDNS, LLMNR, SSDP, WS-Discovery, SAP, DDS (domains 0 to 9), PTP, sACN, CoAP, KNX, HSRP and
-`mcast publish --announce`, so that switches forward them.
+VRRP, OSPF, AVTP or traffic. It joins the groups of mDNS, LLMNR, SSDP, WS-Discovery, SAP, DDS (domains 0 to 9 and
+that of ROS_DOMAIN_ID), PTP, sACN, CoAP, KNX, HSRP and `mcast publish --announce`, so that switches forward them.
+On a trunk, it captures all VLANs but sends queries untagged: to query a VLAN, name its interface (-i eth0.20).
 
 Kinds: service, host, device, session, participant, endpoint, clock, universe, neighbor, querier,
 router, stream, relay, group. Protocols: mdns, llmnr, ssdp, ws-discovery, sap, dds, ptp, ptpv1, sacn,
@@ -115,6 +125,7 @@ Examples:
   mcast discover _ipp._tcp _ipps._tcp --ask    printers
   mcast discover neighbor -v                   the switch and port of each interface (LLDP, CDP)
   mcast discover clock participant -i eth0     clocks and DDS participants on one interface
+  mcast discover participant --domain 42       ROS nodes that have ROS_DOMAIN_ID=42
   mcast discover group                         groups with traffic or members
   mcast discover --watch --json                what appears, changes and departs, for programs
   mcast discover --resolve 'Office printer'    10.0.0.7:631
@@ -205,14 +216,17 @@ impl<'a> DiscoverPlan<'a> {
     }
 
     fn options(&self, arguments: &Arguments) -> DiscoveryOptions {
-        DiscoveryOptions {
+        let mut options = DiscoveryOptions {
             interfaces: arguments.interfaces.clone(),
             ask: self.asks,
             name: self.resolve.map(str::to_owned).or_else(|| self.selection.service_type()),
             join: !arguments.no_join,
             protocols: self.selection.protocols().to_vec(),
+            universes: arguments.universes.clone(),
             ..DiscoveryOptions::default()
-        }
+        };
+        options.domains.extend(&arguments.domains);
+        options
     }
 }
 

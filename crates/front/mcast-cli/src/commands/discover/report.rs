@@ -203,6 +203,11 @@ impl DiscoverSession<'_> {
             self.console
                 .note(format_args!("{groups} with traffic or members not shown (`mcast discover group`)"));
         }
+        if self.plan.asks && entries.iter().any(|entry| entry.key.place.vlan.is_some()) {
+            self.console.note(
+                "VLANs were listened to and not asked: questions are untagged; name an interface of the VLAN",
+            );
+        }
         if let Some(drops) = text::drops(self.discovery) {
             self.console.warn(drops);
         }

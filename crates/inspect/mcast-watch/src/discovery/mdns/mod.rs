@@ -168,7 +168,7 @@ impl Observer for Mdns {
         [self.cache.poll_timeout(), self.continues, self.asker.poll_timeout()].into_iter().flatten().min()
     }
 
-    fn ask_for(&mut self, now: Time, request: &DiscoveryRequest) {
+    fn ask(&mut self, now: Time, request: &DiscoveryRequest) {
         self.cache.start_refreshing();
         self.asker.start(now, request);
     }

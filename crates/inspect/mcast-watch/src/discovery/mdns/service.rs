@@ -8,9 +8,10 @@ use super::cache::Cache;
 use super::name::{NameKey, NameRole};
 use super::record::{Data, Node, Record};
 use crate::clock::Time;
-use crate::discovery::registry::{Announced, Registry};
+use crate::discovery::registry::Registry;
 use crate::discovery::{
-    DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
+    Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource,
+    UntrustedText,
 };
 
 /// Types of services that people know by another name.
@@ -61,20 +62,14 @@ pub(super) fn discovery_key(key: &NameKey) -> DiscoveryKey {
 }
 
 /// Returns the entry of a name: an instance that a record points to, or a host with addresses.
-pub(super) fn announced(now: Time, key: &NameKey, cache: &Cache, source: SocketAddr) -> Option<Announced> {
+pub(super) fn announced(now: Time, key: &NameKey, cache: &Cache, source: SocketAddr) -> Option<Discovered> {
     let node = cache.get(key)?;
-    let mut entry = Announced {
-        key: discovery_key(key),
-        kind: DiscoveredKind::Host,
+    let source = DiscoverySource::Ip(source);
+    let mut entry = Discovered {
         name: node.name.host(),
-        service: UntrustedText::default(),
         host: node.name.host(),
         addresses: cache.addresses(key).collect(),
-        port: None,
-        url: UntrustedText::default(),
-        source: DiscoverySource::Ip(source),
-        fields: Vec::new(),
-        lifetime: None,
+        ..Discovered::new(discovery_key(key), DiscoveredKind::Host, source, now)
     };
     let until = match key.name.role() {
         NameRole::Host => {
@@ -102,11 +97,11 @@ pub(super) fn announced(now: Time, key: &NameKey, cache: &Cache, source: SocketA
     }
     entry.addresses.sort_unstable();
     entry.addresses.dedup();
-    entry.lifetime = Some(until.since(now));
+    entry.expires = Some(until.max(now));
     Some(entry)
 }
 
-fn fill_service(entry: &mut Announced, key: &NameKey, node: &Node, cache: &Cache) {
+fn fill_service(entry: &mut Discovered, key: &NameKey, node: &Node, cache: &Cache) {
     entry.kind = DiscoveredKind::Service;
     entry.name = node.name.instance();
     entry.service = node.name.service();

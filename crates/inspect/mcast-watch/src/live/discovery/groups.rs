@@ -28,21 +28,18 @@ const GROUPS: [(DiscoveryProtocol, &[&str], &[u16]); 16] = [
 ];
 
 /// Returns the groups of all protocols, with these DDS domains and sACN universes.
-pub(super) fn groups(
-    domains: impl IntoIterator<Item = u8>,
-    universes: impl IntoIterator<Item = u16>,
-) -> Vec<(DiscoveryProtocol, GroupAddr)> {
+pub(super) fn groups(domains: &[u8], universes: &[u16]) -> Vec<(DiscoveryProtocol, GroupAddr)> {
     let listed = GROUPS.iter().flat_map(|(protocol, groups, ports)| {
         let addresses = groups.iter().filter_map(|group| group.parse::<IpAddr>().ok());
         addresses.flat_map(move |group| ports.iter().map(move |port| (*protocol, group, *port)))
     });
     // RTPS section 9.6.1.1: port base 7400, domain gain 250. Domains above 232 have no port.
-    let of_dds = domains.into_iter().filter(|domain| *domain <= 232).map(|domain| {
+    let of_dds = domains.iter().filter(|domain| **domain <= 232).map(|domain| {
         let group = Ipv4Addr::new(239, 255, 0, 1);
-        (DiscoveryProtocol::Rtps, group.into(), 7_400 + 250 * u16::from(domain))
+        (DiscoveryProtocol::Rtps, group.into(), 7_400 + 250 * u16::from(*domain))
     });
     // E1.31 section 9.3.1.
-    let of_sacn = universes.into_iter().map(|universe| {
+    let of_sacn = universes.iter().map(|universe| {
         let [high, low] = universe.to_be_bytes();
         (DiscoveryProtocol::Sacn, Ipv4Addr::new(239, 255, high, low).into(), 5568)
     });
@@ -60,7 +57,7 @@ mod tests {
     #[test]
     fn every_group_is_listed() {
         let listed: usize = GROUPS.iter().map(|(_, groups, ports)| groups.len() * ports.len()).sum();
-        let all = groups(0..=232, [1, 63_999]);
+        let all = groups(&Vec::from_iter(0..=u8::MAX), &[1, 63_999]);
         assert_eq!(all.len(), listed + 233 + 2);
         let has = |text: &str| all.iter().any(|(_, at)| at.to_string() == text);
         assert!(has("239.255.0.1:65400") && has("239.255.249.255:5568") && has("[ff02::fb]:5353"));

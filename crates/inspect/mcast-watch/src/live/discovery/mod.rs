@@ -7,7 +7,6 @@ mod sockets;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -18,7 +17,7 @@ use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{CaptureFile, ErrorKind, Frame, SourceError, Unwrapper};
 use mcast_group::SafeText;
 
-use super::frames::{InterfaceFollower, LiveFrames};
+use super::frames::{InterfaceFollower, LiveFrames, SourceEnd};
 use super::monitor::{discover, discover_stream};
 use super::{LiveError, is_transient};
 use crate::clock::Time;
@@ -57,8 +56,9 @@ pub struct DiscoveryOptions {
     pub join: bool,
     /// The protocols whose groups are joined; none means all.
     pub protocols: Vec<DiscoveryProtocol>,
-    /// The DDS domains whose groups are joined. A capture sees all. Default: 0 to 9.
-    pub domains: RangeInclusive<u8>,
+    /// The DDS domains whose groups are joined, and in which it asks. A capture sees all. Default: 0 to 9, and that of
+    /// the environment variable `ROS_DOMAIN_ID`, in which programs of ROS 2 are.
+    pub domains: Vec<u8>,
     /// The sACN universes whose groups are joined. A capture sees all. Default: none; each source announces the list
     /// of its universes every 10 s.
     pub universes: Vec<u16>,
@@ -73,10 +73,14 @@ impl Default for DiscoveryOptions {
             capture: true,
             join: true,
             protocols: Vec::new(),
-            domains: 0..=9,
+            domains: (0..=9).chain(domain_of_ros()).collect(),
             universes: Vec::new(),
         }
     }
+}
+
+fn domain_of_ros() -> Option<u8> {
+    std::env::var("ROS_DOMAIN_ID").ok()?.trim().parse().ok()
 }
 
 /// What a [`Discovery`] listens to.
@@ -127,7 +131,7 @@ pub struct DiscoverySources {
     sockets: Option<DiscoverySockets>,
     coverage: DiscoveryCoverage,
     ask: bool,
-    name: Option<String>,
+    request: DiscoveryRequest,
 }
 
 impl DiscoverySources {
@@ -156,7 +160,12 @@ impl DiscoverySources {
         let refused = sockets.refused.iter();
         coverage.refused =
             refused.map(|(protocol, group, error)| (*protocol, *group, error.to_string())).collect();
-        Ok(Self { frames, sockets: Some(sockets), coverage, ask: options.ask, name: options.name.clone() })
+        let request = DiscoveryRequest {
+            name: options.name.clone(),
+            domains: options.domains.clone(),
+            ..DiscoveryRequest::default()
+        };
+        Ok(Self { frames, sockets: Some(sockets), coverage, ask: options.ask, request })
     }
 
     /// Follows the interfaces of the capture as they come and go, once the follower runs; `None` without a capture.
@@ -181,7 +190,8 @@ impl DiscoverySources {
 impl From<CaptureFile> for DiscoverySources {
     fn from(file: CaptureFile) -> Self {
         let coverage = DiscoveryCoverage { is_file: true, ..DiscoveryCoverage::default() };
-        Self { frames: Some(file.into()), sockets: None, coverage, ask: false, name: None }
+        let request = DiscoveryRequest::default();
+        Self { frames: Some(file.into()), sockets: None, coverage, ask: false, request }
     }
 }
 
@@ -229,15 +239,7 @@ struct State {
     asks: bool,
     wakers: Vec<Waker>,
     lost: Option<u64>,
-    end: End,
-}
-
-#[derive(Debug)]
-enum End {
-    NotYet,
-    Reached,
-    /// The error is there until it is reported.
-    Failed(Option<LiveError>),
+    end: SourceEnd<LiveError>,
 }
 
 impl Discovery {
@@ -259,14 +261,14 @@ impl Discovery {
     /// # Errors
     /// [`LiveError::Thread`].
     pub fn start(sources: DiscoverySources) -> Result<Self, LiveError> {
-        let DiscoverySources { frames, sockets, coverage, ask, name } = sources;
+        let DiscoverySources { frames, sockets, coverage, ask, request } = sources;
         let state = State {
             table: DiscoveryTable::new(),
             names: HashMap::new(),
             asks: ask,
             wakers: Vec::new(),
             lost: None,
-            end: End::NotYet,
+            end: SourceEnd::NotYet,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -277,7 +279,7 @@ impl Discovery {
             shared: Arc::clone(&shared),
             frames,
             sockets,
-            name,
+            request,
             has_asked: false,
             unwrapper: Unwrapper::new(),
             clock: DriverClock::new(),
@@ -307,7 +309,7 @@ impl Discovery {
             if let Some(event) = state.table.poll_event() {
                 return Some(event);
             }
-            if !matches!(state.end, End::NotYet) {
+            if state.end.is_reached() {
                 return None;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -329,7 +331,7 @@ impl Discovery {
         if let Some(event) = state.table.poll_event() {
             return Poll::Ready(Some(event));
         }
-        if !matches!(state.end, End::NotYet) {
+        if state.end.is_reached() {
             return Poll::Ready(None);
         }
         if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
@@ -382,16 +384,13 @@ impl Discovery {
     /// Returns whether the file has ended, or a failure has ended it.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !matches!(self.shared.lock().end, End::NotYet)
+        self.shared.lock().end.is_reached()
     }
 
     /// Returns, once, why it has ended.
     #[must_use]
     pub fn failure(&self) -> Option<LiveError> {
-        match &mut self.shared.lock().end {
-            End::Failed(error) => error.take(),
-            End::NotYet | End::Reached => None,
-        }
+        self.shared.lock().end.failure()
     }
 }
 
@@ -428,7 +427,7 @@ struct Driver {
     frames: Option<LiveFrames>,
     sockets: Option<DiscoverySockets>,
     /// What to ask for.
-    name: Option<String>,
+    request: DiscoveryRequest,
     /// Whether it asks, on interfaces that appear, too.
     has_asked: bool,
     unwrapper: Unwrapper,
@@ -459,14 +458,8 @@ impl Driver {
         if let Some(sockets) = &self.sockets {
             add_names(&mut self.shared.lock().names, sockets);
         }
-        let end = loop {
-            match self.turn() {
-                Ok(true) if self.shared.stop.load(Ordering::Acquire) => break End::Reached,
-                Ok(true) => {}
-                Ok(false) => break End::Reached,
-                Err(error) => break End::Failed(Some(error)),
-            }
-        };
+        let shared = Arc::clone(&self.shared);
+        let end = SourceEnd::of(&shared.stop, || self.turn());
         let end_of_file = self.now().after(GATHERED);
         let mut state = self.shared.lock();
         if self.frames.as_ref().is_some_and(LiveFrames::is_file) {
@@ -542,10 +535,8 @@ impl Driver {
         let mut state = self.shared.lock();
         if std::mem::take(&mut state.asks) {
             self.has_asked = true;
-            let mut request = DiscoveryRequest::default();
-            request.name.clone_from(&self.name);
-            request.places = sockets.places();
-            state.table.ask_for(now, &request);
+            self.request.places = sockets.places();
+            state.table.ask_for(now, &self.request);
         }
         while let Some(question) = state.table.poll_transmit(now) {
             drop(state);

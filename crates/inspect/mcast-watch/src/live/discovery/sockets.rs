@@ -82,7 +82,7 @@ impl DiscoverySockets {
         let elsewhere = if self.is_captured { Some(unused_port().map_err(LiveError::Port)?) } else { None };
         let mut held = BTreeSet::new();
         let wanted = |protocol| options.protocols.is_empty() || options.protocols.contains(&protocol);
-        let groups = groups(options.domains.clone(), options.universes.iter().copied());
+        let groups = groups(&options.domains, &options.universes);
         for (protocol, address) in groups.into_iter().filter(|(protocol, _)| wanted(*protocol)) {
             let mut at = address;
             // What is captured need not be received, too. Questions of mDNS are sent from its port.

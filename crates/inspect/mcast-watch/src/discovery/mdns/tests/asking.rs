@@ -10,7 +10,8 @@ struct Asked(Vec<(u64, DiscoveryQuestion)>);
 
 impl Listener {
     fn ask(&mut self, name: Option<&str>) {
-        let request = DiscoveryRequest { name: name.map(Into::into), places: vec![place(2)] };
+        let request =
+            DiscoveryRequest { name: name.map(Into::into), places: vec![place(2)], ..Default::default() };
         self.table.ask_for(self.now, &request);
     }
 

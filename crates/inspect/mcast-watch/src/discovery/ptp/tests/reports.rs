@@ -3,7 +3,7 @@
 use mcast_packet::ether_type;
 use mcast_packet::payload::{Ptp, PtpKind};
 
-use super::tests::message;
+use super::message;
 use crate::discovery::testing::Bench;
 use crate::discovery::{Discovered, DiscoveryProtocol};
 

@@ -1,0 +1,157 @@
+mod reports;
+
+use super::super::testing::{Bench, DdsSample};
+use super::*;
+
+const GROUP: &str = "239.255.0.1:7400";
+const RTPS: DiscoveryProtocol = DiscoveryProtocol::Rtps;
+
+fn robot() -> DdsSample {
+    DdsSample::participant(1).text(0x62, "robot").lease(20).unicast("10.0.0.1:7411")
+}
+
+#[test]
+fn participant_and_its_endpoints_are_listed_until_its_lease_ends() {
+    let mut bench = Bench::new();
+    bench.datagram("10.0.0.1:40000", GROUP, &robot().domain(0).bytes());
+    bench.datagram("10.0.0.1:40000", "10.0.0.9:7410", &DdsSample::writer(1, 0x103, "rt/chatter").bytes());
+    bench.datagram("10.0.0.1:40000", "10.0.0.9:7410", &DdsSample::reader(1, 0x204, "rq/addRequest").bytes());
+    assert_eq!(bench.names(RTPS), ["robot", "rq/addRequest", "rt/chatter"]);
+    let participant = bench.of(RTPS).next().unwrap();
+    assert_eq!((participant.kind, participant.port), (DiscoveredKind::Participant, Some(7411)));
+    assert_eq!(
+        (participant.value("vendor"), participant.value("lease")),
+        ("Cyclone DDS".into(), "20 s".into())
+    );
+    let writer = bench.of(RTPS).find(|entry| entry.value("role") == "writer").unwrap();
+    assert_eq!((writer.value("ROS topic"), writer.value("domain")), ("/chatter".into(), "0".into()));
+    assert_eq!(
+        (writer.service.to_string(), writer.value("reliability")),
+        ("demo::Type".into(), "reliable".into())
+    );
+    let reader = bench.of(RTPS).find(|entry| entry.value("role") == "reader").unwrap();
+    assert_eq!(
+        (reader.value("ROS service"), reader.value("reliability")),
+        ("/add".into(), "best effort".into())
+    );
+    // Any message of the participant renews it, even one of a reader that has no data.
+    bench.wait(15.0);
+    bench.datagram("10.0.0.1:40000", "10.0.0.9:7410", &[&robot().bytes()[..20], &[6, 1, 0, 0]].concat());
+    bench.wait(15.0);
+    assert_eq!(bench.names(RTPS).len(), 3);
+    bench.wait(6.0);
+    assert_eq!(bench.names(RTPS), [""; 0]);
+    assert_eq!(bench.events(RTPS), "AAADDD");
+}
+
+#[test]
+fn goodbye_of_a_participant_takes_its_endpoints_with_it() {
+    let mut bench = Bench::new();
+    bench.datagram("10.0.0.1:40000", GROUP, &robot().bytes());
+    bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::writer(1, 0x103, "a").bytes());
+    bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::writer(1, 0x203, "b").bytes());
+    bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::writer(1, 0x203, "b").gone().bytes());
+    assert_eq!(bench.names(RTPS), ["a", "robot"]);
+    // One that another host sends is ignored.
+    bench.datagram("10.0.0.66:40000", GROUP, &DdsSample::participant(1).gone().bytes());
+    assert_eq!((bench.names(RTPS).len(), bench.table.counts().foreign_goodbyes), (2, 1));
+    bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::participant(1).gone().bytes());
+    assert_eq!(bench.names(RTPS), [""; 0]);
+}
+
+#[test]
+fn domain_is_stated_or_follows_from_the_ports() {
+    let domain = |sample: DdsSample, to: &str| {
+        let mut bench = Bench::new();
+        bench.datagram("10.0.0.1:40000", to, &sample.bytes());
+        bench.only(RTPS).value("domain")
+    };
+    assert_eq!(domain(robot().domain(42), GROUP), "42");
+    assert_eq!(domain(robot(), "239.255.0.1:17900"), "42");
+    assert_eq!(domain(robot().locator(0x33, "239.255.0.1:7650"), "10.0.0.9:50000"), "1");
+    assert_eq!(domain(robot().locator(0x32, "10.0.0.1:7662"), "10.0.0.9:50000"), "1");
+    assert_eq!(domain(robot(), "10.0.0.9:7660"), "1");
+    assert_eq!(domain(robot(), "10.0.0.9:7000"), "");
+}
+
+#[test]
+fn program_that_asks_requests_what_heartbeats_offer() {
+    let mut bench = Bench::new();
+    bench.table.ask(bench.now);
+    let question = |bench: &mut Bench| {
+        let mut all = std::iter::from_fn(|| bench.table.poll_transmit(bench.now));
+        all.find(|question| question.protocol == RTPS)
+    };
+    let greeting = question(&mut bench).unwrap();
+    assert_eq!(greeting.destination, GROUP.parse().unwrap());
+    // Its own question is not listed.
+    while question(&mut bench).is_some() {}
+    bench.datagram("10.0.0.9:50000", GROUP, &greeting.payload);
+    assert_eq!(bench.names(RTPS), [""; 0]);
+    let heartbeat = |last: u8| {
+        let mut message = b"RTPS\x02\x02\x01\x10".to_vec();
+        message.extend([1; 12]);
+        message.extend([0x0e, 1, 12, 0]);
+        message.extend_from_slice(&greeting.payload[8..20]);
+        message.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
+        message.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 1, 0, 0, 0]);
+        message
+    };
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(1));
+    let request = question(&mut bench).unwrap();
+    assert_eq!(request.destination, "10.0.0.1:40000".parse().unwrap());
+    assert!(request.payload.len() <= heartbeat(1).len());
+    assert_eq!(request.payload[52..57], [1, 0, 0, 0, 1]);
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &DdsSample::writer(1, 0x103, "rt/chatter").bytes());
+    assert_eq!(bench.names(RTPS), ["rt/chatter"]);
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(1));
+    assert_eq!(question(&mut bench).unwrap().payload[52..57], [2, 0, 0, 0, 1]);
+    // One for another participant is not answered.
+    let mut other = heartbeat(1);
+    other[24] ^= 1;
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &other);
+    assert_eq!(question(&mut bench), None);
+    // A new domain is greeted at once.
+    bench.datagram("10.0.0.2:40000", "239.255.0.1:12400", &DdsSample::participant(2).bytes());
+    assert_eq!(question(&mut bench).unwrap().destination.port(), 12_400);
+}
+
+#[test]
+fn flood_of_participants_leaves_lasting_ones_and_their_endpoints() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.datagram("10.0.0.1:40000", GROUP, &robot().bytes());
+        bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::writer(1, 0x103, "rt/chatter").bytes());
+        bench.wait(2.0);
+    }
+    for number in 0..5_000_u32 {
+        let mut forged = DdsSample::writer(9, 0x103, "forged");
+        forged.prefix[..4].copy_from_slice(&number.to_be_bytes());
+        let own = [&forged.prefix[..], &[0, 0, 1, 3]].concat();
+        let forged = forged.parameter(0x5a, &own).bytes();
+        bench.datagram("10.0.0.66:40000", GROUP, &forged);
+    }
+    let names = bench.names(RTPS);
+    assert!(names.contains(&"robot".into()) && names.contains(&"rt/chatter".into()));
+    assert!(names.len() <= RtpsObserver::MAX_PARTICIPANTS + 1, "{}", names.len());
+    assert_eq!(bench.table.counts().evicted, 5_000 - names.len() as u64 + 2);
+}
+
+#[test]
+fn one_participant_has_a_bounded_number_of_endpoints() {
+    let mut bench = Bench::new();
+    for entity in 0..1_000 {
+        bench.datagram("10.0.0.1:40000", GROUP, &DdsSample::writer(1, entity, "a").bytes());
+    }
+    assert_eq!((bench.names(RTPS).len(), bench.table.counts().refused), (512, 488));
+}
+
+#[test]
+fn sample_without_an_identity_is_counted() {
+    let mut bench = Bench::new();
+    let mut bytes = robot().bytes();
+    // The identifier of the first parameter: the participant.
+    bytes[48] = 0x51;
+    bench.datagram("10.0.0.1:40000", GROUP, &bytes);
+    assert_eq!((bench.names(RTPS).len(), bench.table.counts().malformed), (0, 1));
+}
