@@ -32,22 +32,7 @@ pub(super) fn run(
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let mut state = State {
-        discovery,
-        theme: Theme::new(console.palette().is_coloured()),
-        plan,
-        entries: Vec::new(),
-        shown: Vec::new(),
-        view: View::List,
-        filter: Filter::default(),
-        is_paused: false,
-        asks: plan.asks,
-        selected: None,
-        position: 0,
-        top: 0,
-        page: 1,
-        scroll: 0,
-    };
+    let mut state = State::new(discovery, plan, Theme::new(console.palette().is_coloured()));
     let mut screen = Screen::open()?;
     let outcome = show(&mut screen, &mut state, interrupt);
     drop(screen);
@@ -123,7 +108,26 @@ const KEYS: [(&str, &str); 7] = [
     ("p, Space", "pause the screen; listening continues"),
 ];
 
-impl State<'_> {
+impl<'a> State<'a> {
+    fn new(discovery: &'a Discovery, plan: &'a DiscoverPlan<'a>, theme: Theme) -> Self {
+        Self {
+            discovery,
+            theme,
+            plan,
+            entries: Vec::new(),
+            shown: Vec::new(),
+            view: View::List,
+            filter: Filter::default(),
+            is_paused: false,
+            asks: plan.asks,
+            selected: None,
+            position: 0,
+            top: 0,
+            page: 1,
+            scroll: 0,
+        }
+    }
+
     fn refresh(&mut self) {
         // The list is read as a whole, so single changes are of no interest.
         while self.discovery.next_event(Some(Duration::ZERO)).is_some() {}
@@ -397,7 +401,79 @@ fn widths<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]>, width: u16) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use mcast_capture::CaptureFile;
+    use mcast_packet::{MacAddress, UdpFrame};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::Display;
+    use super::super::selection::Selection;
     use super::*;
+
+    /// A capture file in which printers announce themselves by mDNS, each with its name only.
+    fn printers(number: usize) -> Vec<u8> {
+        let mut file = Vec::new();
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+        file.extend(words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]));
+        for number in 0..number {
+            let name = format!("Printer {number:04}");
+            let mut payload = b"\0\0\x84\0\0\0\0\x01\0\0\0\0\x04_ipp\x04_tcp\x05local\0".to_vec();
+            // A pointer, valid for 4,500 s, to the name before the type.
+            payload.extend(b"\0\x0c\0\x01\0\0\x11\x94\0\x0f\x0c");
+            payload.extend(name.bytes().chain([0xc0, 12]));
+            let datagram = UdpFrame {
+                mac: MacAddress([2, 0, 0, 0, 0, 1]),
+                source: [10, 0, 0, 7].into(),
+                source_port: 5353,
+                group: "224.0.0.251".parse().unwrap(),
+                destination_port: 5353,
+                hop_limit: 255,
+                payload: &payload,
+            };
+            let mut frame = [0; 256];
+            let length = datagram.emit(&mut frame).unwrap();
+            file.extend(words(&[1_700_000_000, 0, length as u32, length as u32]));
+            file.extend(&frame[..length]);
+        }
+        file
+    }
+
+    /// The list is redrawn once per second, so that 50 ms are 5 % of a core.
+    #[test]
+    fn five_thousand_services_are_redrawn_in_time_and_can_be_filtered() {
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
+        let file = CaptureFile::from_reader(Cursor::new(printers(5_000)), "printers").unwrap();
+        let discovery = Discovery::start(file.into()).unwrap();
+        while !discovery.is_over() {
+            let _ = discovery.next_event(None);
+        }
+        let plan = DiscoverPlan {
+            selection: Selection::new(&[], &[], &[]),
+            resolve: None,
+            display: Display::Screen,
+            timeout: None,
+            asks: false,
+            is_file: false,
+        };
+        let mut state = State::new(&discovery, &plan, Theme::new(true));
+        let mut terminal = Terminal::new(TestBackend::new(160, 50)).unwrap();
+        let mut redraw = |state: &mut State<'_>| {
+            let start = Instant::now();
+            state.refresh();
+            terminal.draw(|frame| state.draw(frame)).unwrap();
+            (start.elapsed(), terminal.backend().to_string())
+        };
+        // Other programs may interrupt some of them.
+        let (fastest, picture) = (0..10).map(|_| redraw(&mut state)).min().unwrap();
+        assert!(picture.contains("5,000 of 5,000") && picture.contains("Printer 0045"), "{picture}");
+        state.filter.text = "printer 49".into();
+        let (filtered, picture) = (0..10).map(|_| redraw(&mut state)).min().unwrap();
+        assert!(picture.contains("100 of 5,000") && picture.contains("Printer 4900"), "{picture}");
+        eprintln!("{fastest:?}, filtered {filtered:?}");
+        assert!(fastest <= most && filtered <= most, "{fastest:?}, filtered {filtered:?}");
+    }
 
     #[test]
     fn columns_fit_every_width() {
