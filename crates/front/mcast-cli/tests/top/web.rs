@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
 use serde_json::Value;
 
 use crate::browser::{browser, opened, picture_folder};
-use crate::streams::{GROUP, Television, send_query, socket, top};
+use crate::streams::{GROUP, Television, rtp, send_query, socket, top};
 use crate::support::{Lan, Running, TIMEOUT, eventually};
 
 /// A name that would be a script, would end the script that contains the state of a snapshot, and would turn the text around it.
@@ -79,7 +81,7 @@ fn a_page_has_streams_with_loss_services_and_findings_and_continues_after_an_eve
         let has_loss = |numbers: &Value| numbers[4].as_u64().is_some_and(|lost| lost > 0);
         now["n"].as_object().is_some_and(|numbers| numbers.values().any(has_loss))
             && now["services"].to_string().contains("printer")
-            && now["routers"].to_string().contains("IGMP querier")
+            && now["services"].to_string().contains("\"querier\"")
             && now["examined"]["verdict"].is_string()
     });
     let stream = now["streams"].as_object().unwrap().values().find(|stream| stream["group"] == "239.1.2.3");
@@ -178,4 +180,79 @@ fn the_page_fits_every_screen_and_hostile_names_stay_text_there_and_in_a_snapsho
     let saved = format!("file://{}", path.display());
     let text = opened(&lan.c, browser, &saved, &holds, None);
     assert!(text.contains("snapshot of"), "{text}");
+}
+
+/// What a process has cost so far: its processor time, and its peak memory in bytes.
+fn cost(running: &Running) -> (Duration, u64) {
+    let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", running.child.id())).unwrap();
+    let stat = of("stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // The user and the system time, in hundredths of a second.
+    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
+    let status = of("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kilobytes: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    (Duration::from_millis(ticks * 10), kilobytes * 1_024)
+}
+
+/// Ends a thread, also if the test fails.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// 200 streams that 50 browsers follow. Built for release, it takes less than a tenth of a core; a build for tests takes several
+/// times as much.
+#[test]
+fn many_streams_and_browsers_cost_little() {
+    const STREAMS: u16 = 200;
+    const BROWSERS: usize = 50;
+    /// One per second.
+    const EVENTS: usize = 10;
+    let lan = Lan::new();
+    let running = top(&lan.b, &["--web=127.0.0.1:0"]);
+    let (address, _) = parts(&url(&running));
+    let (is_over, sender) = (AtomicBool::new(false), socket(&lan.a));
+    std::thread::scope(|scope| {
+        let end = SetAtEnd(&is_over);
+        scope.spawn(|| {
+            // Each stream sends ten datagrams per second.
+            let mut due = Instant::now();
+            for number in 0_u32.. {
+                let (stream, sequence) = (number % u32::from(STREAMS), number / u32::from(STREAMS));
+                let _ = sender.send_to(&rtp(sequence as u16), ("239.1.2.3", 5_000 + stream as u16));
+                due += Duration::from_secs(1) / 10 / u32::from(STREAMS);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                if is_over.load(Ordering::Acquire) {
+                    return;
+                }
+            }
+        });
+        eventually("all streams", || state(&lan.b, &address)["streams"].as_object().unwrap().len() >= 200);
+        let follow = || {
+            let events = request(&lan.b, &address, "/events", &format!("Host: {address}\r\n"));
+            let lines = BufReader::new(events).lines().map(Result::unwrap);
+            lines.filter(|line| line.starts_with("data: "))
+        };
+        let mut browsers: Vec<_> = (0..BROWSERS).map(|_| follow()).collect();
+        browsers.iter_mut().for_each(|browser| drop(browser.next().unwrap()));
+        let (before, start) = (cost(&running), Instant::now());
+        for _ in 0..EVENTS {
+            for browser in &mut browsers {
+                let event: Value = serde_json::from_str(&browser.next().unwrap()["data: ".len()..]).unwrap();
+                assert!(event["n"].is_object(), "{event}");
+            }
+        }
+        let (after, elapsed) = (cost(&running), start.elapsed());
+        drop(end);
+        let share = (after.0 - before.0).as_secs_f64() / elapsed.as_secs_f64();
+        eprintln!("{:.1} % of a core, {} KiB at most", share * 100.0, after.1 / 1_024);
+        assert!(elapsed >= Duration::from_secs(EVENTS as u64 - 2), "{elapsed:?}");
+        let most = if cfg!(debug_assertions) { 0.6 } else { 0.1 };
+        assert!(share <= most, "{:.1} % of a core", share * 100.0);
+        assert!(after.1 <= 64 << 20, "{} bytes", after.1);
+    });
 }

@@ -18,7 +18,7 @@ const MOST_AT_ONCE: usize = 8;
 pub(super) struct ChangeEntry {
     /// Milliseconds since 1970.
     time: u64,
-    /// What it is about: `stream`, `loss`, `member`, `router`, `service` or `finding`.
+    /// What it is about: `stream`, `loss`, `member`, `service` or `finding`.
     kind: &'static str,
     /// `new`, `changed`, `gone`, or `more` for a number of further ones.
     event: &'static str,
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_kind_is_one_line_and_old_changes_are_forgotten() {
         let (mut log, start) = (ChangeLog::default(), SystemTime::UNIX_EPOCH + Duration::from_secs(10_000));
-        log.add(start, "router", "gone", ["querier 10.0.0.1".to_owned()]);
+        log.add(start, "member", "gone", ["10.0.0.1".to_owned()]);
         log.add(start, "service", "new", (0..5_000).map(|number| format!("service {number}")));
         let mut text = String::new();
         log.write_new(&mut text);

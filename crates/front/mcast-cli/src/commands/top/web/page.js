@@ -4,8 +4,8 @@
 
 const MAX_ROWS = 250, MAX_HOSTS = 36, MINUTE = 60, SILENT = 5;
 const byId = id => document.getElementById(id);
-const SECTIONS = ['streams', 'members', 'routers', 'services', 'findings'];
-const state = { streams: {}, members: {}, routers: {}, services: {}, findings: {}, n: {}, minutes: {}, hours: {}, changes: [], sum: {}, examined: null, time: 0 };
+const SECTIONS = ['streams', 'members', 'services', 'findings'];
+const state = { streams: {}, members: {}, services: {}, findings: {}, n: {}, minutes: {}, hours: {}, changes: [], sum: {}, examined: null, time: 0 };
 const drawn = {};
 let filter = '', kind = '', plotted = null, dirty = new Set(SECTIONS), offline = false;
 
@@ -299,10 +299,12 @@ function map() {
     known.about.add(about); known.ours ||= ours;
     place.routers.set(address, known);
   };
-  for (const item of values('routers')) router(on(item), item.address, item.kind + (item.elected === false ? ' (not elected)' : ''), item.ours);
   for (const item of values('services')) {
     if (item.kind === 'neighbor') router(on(item), item.name, 'switch', false);
-    else if (item.kind === 'router') router(on(item), item.addresses[0] || item.from, item.protocol.toUpperCase() + ' router', false);
+    else if (['router', 'querier'].includes(item.kind)) {
+      const lost = item.fields.some(([name, value]) => name === 'elected' && value === 'no');
+      router(on(item), item.addresses[0] || item.from, item.protocol.toUpperCase() + ' ' + item.kind + (lost ? ' (not elected)' : ''), item.ours);
+    }
   }
   for (const item of values('members')) { const known = host(on(item), item.host); known.joins.add(item.group); known.ours ||= item.ours; }
   for (const item of values('streams')) { const known = host(on(item), item.source); known.sends.add(item.group); known.ours ||= item.ours; }

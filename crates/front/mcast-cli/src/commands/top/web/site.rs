@@ -45,7 +45,6 @@ pub(super) struct Site {
     next_stream: u32,
     streams: Section,
     members: Section,
-    routers: Section,
     services: Section,
     findings: Section,
     /// The rates of all streams, and what is known of the examination and of the capture, as JSON.
@@ -81,7 +80,6 @@ impl Site {
             next_stream: 1,
             streams: Section::default(),
             members: Section::default(),
-            routers: Section::default(),
             services: Section::default(),
             findings: Section::default(),
             numbers: BTreeMap::new(),
@@ -103,7 +101,6 @@ impl Site {
         let changed = [
             ("streams", self.streams.replace(streams)),
             ("members", self.members.replace(views::members(&picture))),
-            ("routers", self.routers.replace(views::routers(&picture))),
             ("services", self.take_services(now, &picture)),
             ("findings", self.take_findings()),
         ];
@@ -145,7 +142,6 @@ impl Site {
         match name {
             "streams" => &self.streams,
             "members" => &self.members,
-            "routers" => &self.routers,
             "services" => &self.services,
             _ => &self.findings,
         }
@@ -246,7 +242,6 @@ impl Site {
         let kind = match section {
             "streams" => "stream",
             "members" => "member",
-            "routers" => "router",
             "services" => "service",
             _ => "finding",
         };
@@ -254,7 +249,7 @@ impl Site {
             |list: &[(String, String)]| list.iter().map(|(_, label)| label.clone()).collect::<Vec<_>>();
         self.changes.add(now, kind, "new", labels(&change.new));
         // What differs in a stream or member is shown where it is listed.
-        if matches!(kind, "router" | "service") {
+        if kind == "service" {
             self.changes.add(now, kind, "changed", labels(&change.changed));
         }
         self.changes.add(now, kind, "gone", labels(&change.gone));
@@ -291,7 +286,7 @@ impl Site {
             state.push_str(",\"hours\":");
             self.write_trends(&mut state, Trends::write_hour);
         }
-        for name in ["streams", "members", "routers", "services", "findings"] {
+        for name in ["streams", "members", "services", "findings"] {
             let _ = write!(state, ",\"{name}\":");
             self.section(name).write(&mut state);
         }

@@ -2,11 +2,12 @@
 //! a terminal, so that they cannot reverse or hide others; the script adds them as text only.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use mcast_doctor::Finding;
 use mcast_watch::discovery::{Discovered, DiscoveryKey};
 use mcast_watch::live::MonitorReport;
-use mcast_watch::{GroupMember, Protocol, Row};
+use mcast_watch::{GroupMember, Row};
 use serde_json::json;
 
 use super::section::SectionItem;
@@ -61,48 +62,6 @@ fn member(member: &GroupMember, picture: &MonitorReport) -> (String, SectionItem
     (key, SectionItem { label, json: json.to_string() })
 }
 
-/// Returns queriers and routers by key.
-pub(super) fn routers(picture: &MonitorReport) -> BTreeMap<String, SectionItem> {
-    let mut routers = BTreeMap::new();
-    let mut add = |kind: &str,
-                   interface,
-                   vlan: Option<u16>,
-                   address: std::net::IpAddr,
-                   elected,
-                   about,
-                   ours| {
-        let interface = picture.interface(interface);
-        let key = format!("{kind} {interface} {} {address}", vlan.unwrap_or(0));
-        let json = json!({
-            "kind": kind, "address": address, "if": interface, "vlan": vlan, "elected": elected, "about": about,
-            "ours": ours,
-        });
-        let label = format!("{kind} {address} on {interface}");
-        routers.insert(key, SectionItem { label, json: json.to_string() });
-    };
-    for querier in &picture.watch.queriers {
-        let kind = match querier.protocol {
-            Protocol::Igmp => "IGMP querier",
-            Protocol::Mld => "MLD querier",
-        };
-        let every = querier.interval.map(|interval| format!(", every {} s", interval.as_secs()));
-        let about = format!("version {}{}", querier.version, every.unwrap_or_default());
-        let (elected, ours) = (Some(querier.elected), querier.is_this_machine);
-        add(kind, querier.interface, querier.vlan, querier.address, elected, about, ours);
-    }
-    for neighbor in &picture.watch.pim_neighbors {
-        let about = neighbor.dr_priority.map(|priority| format!("priority {priority}")).unwrap_or_default();
-        let ours = neighbor.is_this_machine;
-        add("PIM router", neighbor.interface, neighbor.vlan, neighbor.address, None, about, ours);
-    }
-    for router in &picture.watch.routers {
-        let about = format!("advertises every {} s", router.interval.as_secs());
-        let ours = router.is_this_machine;
-        add("multicast router", router.interface, router.vlan, router.address, None, about, ours);
-    }
-    routers
-}
-
 /// Returns the key of what announces itself.
 pub(super) fn service_key(key: &DiscoveryKey) -> String {
     let place = &key.place;
@@ -114,6 +73,10 @@ pub(super) fn service(entry: &Discovered, picture: &MonitorReport) -> SectionIte
     let interface = picture.interface(entry.key.place.interface);
     let name = if entry.name.is_empty() { entry.key.id.to_string() } else { entry.name.to_string() };
     let fields = entry.fields.iter().take(MAX_FIELDS);
+    let queriers = picture.watch.queriers.iter().map(|querier| (querier.address, querier.is_this_machine));
+    let routers = picture.watch.routers.iter().map(|router| (router.address, router.is_this_machine));
+    let of_pim = picture.watch.pim_neighbors.iter().map(|router| (router.address, router.is_this_machine));
+    let is_own = |own: (IpAddr, bool)| own.1 && entry.source.ip() == Some(own.0);
     let json = json!({
         "name": name,
         "kind": entry.kind.name(),
@@ -126,6 +89,7 @@ pub(super) fn service(entry: &Discovered, picture: &MonitorReport) -> SectionIte
         "if": interface,
         "vlan": entry.key.place.vlan,
         "from": entry.source.to_string(),
+        "ours": queriers.chain(routers).chain(of_pim).any(is_own),
         "first": entry.first_seen.as_nanos() / 1_000_000,
         "fields": fields.map(|field| [field.name.to_string(), field.value.to_string()]).collect::<Vec<_>>(),
     });
