@@ -34,6 +34,8 @@ pub enum DdsObstacle {
         /// The participant.
         participant: UntrustedText,
     },
+    /// They have no version of IP in common.
+    Family,
     /// One announces only addresses that the other one does not reach.
     Unreachable {
         /// The participant.
@@ -48,6 +50,11 @@ pub enum DdsObstacle {
         /// The first reason in the order in which implementations check them.
         reason: DdsMismatch,
     },
+}
+
+impl DdsObstacle {
+    /// The field of a participant that announces itself, and does not answer what is sent to it alone.
+    pub const UNANSWERED: &str = "unanswered";
 }
 
 /// Why a writer and a reader of one topic do not match (DDS 1.4 section 2.2.3).
@@ -89,7 +96,7 @@ pub fn dds_obstacles(
     reaches: impl Fn(&Discovered, IpAddr) -> bool,
 ) -> Vec<DdsObstacle> {
     let mut obstacles = Vec::new();
-    if let (Some(first), Some(second)) = (domain(first), domain(second))
+    if let (Some(first), Some(second)) = (first.dds_domain(), second.dds_domain())
         && first != second
     {
         // Nothing else matters before this is repaired.
@@ -99,10 +106,14 @@ pub fn dds_obstacles(
     if tag(first) != tag(second) {
         return vec![DdsObstacle::DomainTag { first: tag(first), second: tag(second) }];
     }
-    // On one host, loopback and shared memory do.
-    if first.source.ip() != second.source.ip() {
-        obstacles.extend(addresses(first, |address| reaches(second, address)));
-        obstacles.extend(addresses(second, |address| reaches(first, address)));
+    match first.source.ip() == second.source.ip() {
+        // On one host, loopback and shared memory do.
+        true => {}
+        false if !have_common_family(first, second) => obstacles.push(DdsObstacle::Family),
+        false => {
+            obstacles.extend(addresses(first, |address| reaches(second, address)));
+            obstacles.extend(addresses(second, |address| reaches(first, address)));
+        }
     }
     let endpoints = |participant: &Discovered| {
         let id = participant.key.id.to_string();
@@ -119,9 +130,22 @@ pub fn dds_obstacles(
     obstacles
 }
 
-/// Returns the domain of a participant, a reader or a writer.
-fn domain(entry: &Discovered) -> Option<u32> {
-    entry.field("domain").and_then(|domain| domain.to_string().parse().ok())
+impl Discovered {
+    /// Returns the DDS domain of a participant, a reader or a writer.
+    #[must_use]
+    pub fn dds_domain(&self) -> Option<u32> {
+        let domain = self.field("domain").filter(|_| self.key.protocol == DiscoveryProtocol::Rtps);
+        domain.and_then(|domain| domain.to_string().parse().ok())
+    }
+}
+
+/// Returns whether each has an address of a version of IP that the other one has. What announces none receives by multicast.
+fn have_common_family(first: &Discovered, second: &Discovered) -> bool {
+    let is_usable = |one: &&IpAddr| !is_local(**one);
+    let mut pairs = first.addresses.iter().filter(is_usable).flat_map(|one| {
+        second.addresses.iter().filter(is_usable).map(|other| one.is_ipv4() == other.is_ipv4())
+    });
+    pairs.clone().next().is_none() || pairs.any(|is_common| is_common)
 }
 
 /// Returns what is wrong with all addresses at which a participant receives. One that can be reached is enough.
@@ -332,7 +356,12 @@ mod tests {
         assert_eq!(at(&["172.17.0.2:7411"]), unreachable(&["172.17.0.2"]));
         assert_eq!(at(&["172.17.0.2:7411", "127.0.0.1:7411"]), unreachable(&["172.17.0.2"]));
         assert_eq!(at(&["127.0.0.1:7411"]), [DdsObstacle::LocalOnly { participant: name() }]);
-        assert_eq!(at(&["[fe80::9]:7411"]), [DdsObstacle::LinkLocalOnly { participant: name() }]);
+        let robot = DdsSample::participant(1).text(0x62, "robot").unicast("[fe80::9]:7411");
+        let found = between(&[robot], &[pc().unicast("[fd00::5]:7411")]);
+        assert_eq!(found, [DdsObstacle::LinkLocalOnly { participant: name() }]);
+        // One receives by IPv6 only, the other one by IPv4 only.
+        assert_eq!(at(&["[fd00::9]:7411"]), [DdsObstacle::Family]);
+        assert_eq!(at(&["[fd00::9]:7411", "192.168.1.9:7411"]), []);
         // Between programs of one host, loopback does.
         let local = DdsSample::participant(1).unicast("127.0.0.1:7411");
         assert_eq!(between_hosts((PC, &[local]), (PC, &[pc()])), []);

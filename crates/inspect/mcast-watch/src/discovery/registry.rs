@@ -84,6 +84,8 @@ pub struct DiscoveryCounts {
     pub refused: u64,
     /// Goodbyes that were ignored, because they came from an address that had not announced the entry.
     pub foreign_goodbyes: u64,
+    /// Answers by mDNS that programs ignore, because they came from another port than 5353 (RFC 6762 section 6).
+    pub wrong_ports: u64,
     /// Events that were not reported.
     pub events_omitted: u64,
 }

@@ -186,6 +186,7 @@ pub(super) fn drops(discovery: &Discovery) -> Option<String> {
         ("evicted entries", counts.evicted),
         ("refused announcements", counts.refused),
         ("goodbyes of other hosts ignored", counts.foreign_goodbyes),
+        ("answers by mDNS from another port than 5353 ignored", counts.wrong_ports),
         ("changes not reported", counts.events_omitted),
         ("frames too fast to capture", discovery.lost().unwrap_or(0)),
     ];

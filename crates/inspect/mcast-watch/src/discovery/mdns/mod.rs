@@ -153,7 +153,10 @@ impl Observer for Mdns {
             registry.counts.malformed += 1;
             return;
         };
-        if dns.is_response && dns.response_code == 0 && datagram.source.port() == Dns::MDNS_PORT {
+        let is_answer = dns.is_response && dns.response_code == 0;
+        if is_answer && datagram.source.port() != Dns::MDNS_PORT {
+            registry.counts.wrong_ports += 1;
+        } else if is_answer {
             registry.counts.malformed += u64::from(dns.records().count() < dns.record_count() as usize);
             self.learn(now, datagram, &dns, registry);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix};
 
-use super::super::entry::DiscoveryProtocol;
+use super::super::entry::{DiscoveryProtocol, UntrustedText};
 use super::super::registry::Registry;
 use super::super::{DiscoveryDatagram, DiscoveryQuestion};
 use crate::clock::Time;
@@ -23,10 +23,19 @@ pub(super) struct RtpsAsking {
     /// The next domain to greet.
     next: usize,
     due: Option<Time>,
-    /// The last change that was read of each writer without a gap.
-    known: Lru<RtpsGuid, u64>,
+    /// What was read of each writer.
+    known: Lru<RtpsGuid, ReadWriter>,
     requests: VecDeque<DiscoveryQuestion>,
     count: u32,
+}
+
+/// A writer of discovery, by what was read of it.
+#[derive(Debug, Default)]
+struct ReadWriter {
+    /// The last change without a gap.
+    last: u64,
+    /// When the next one was first requested, and how often since.
+    requested: Option<(Time, u32)>,
 }
 
 impl RtpsAsking {
@@ -39,6 +48,9 @@ impl RtpsAsking {
     const MAX_DOMAINS: usize = 32;
     const MAX_REQUESTS: usize = 256;
     const MAX_WRITERS: usize = 4_096;
+    /// A participant that does not send what it has after this number of requests in this time does not receive them.
+    const MIN_REQUESTS: u32 = 3;
+    const UNANSWERED: Duration = Duration::from_millis(700);
 
     pub(super) fn new() -> Self {
         let [random, more] = [0, 1].map(|number| RandomState::new().hash_one(number).to_be_bytes());
@@ -85,16 +97,30 @@ impl RtpsAsking {
         if self.due.is_none() {
             return;
         }
-        let (known, _) = self.known.touch(data.writer, || 0);
-        if data.sequence == known.saturating_add(1) {
-            *known = data.sequence;
+        let (known, _) = self.known.touch(data.writer, ReadWriter::default);
+        known.requested = None;
+        if data.sequence == known.last.saturating_add(1) {
+            known.last = data.sequence;
         }
+    }
+
+    /// Returns a remark on a participant that does not send what is requested of it.
+    pub(super) fn unanswered(&self, now: Time, participant: RtpsPrefix) -> Option<UntrustedText> {
+        let is_unanswered =
+            [RtpsGuid::PUBLICATIONS_WRITER, RtpsGuid::SUBSCRIPTIONS_WRITER].iter().any(|entity| {
+                let writer = RtpsGuid { prefix: participant, entity: *entity };
+                self.known.get(&writer).and_then(|known| known.requested).is_some_and(|(since, count)| {
+                    count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED
+                })
+            });
+        is_unanswered.then(|| "requests by unicast for its readers and writers".into())
     }
 
     /// Answers the heartbeats in a message with requests for what is missing, to this address of the participant. Those for no
     /// participant in particular are answered if the datagram was for this one.
     pub(super) fn answer(
         &mut self,
+        now: Time,
         message: &Rtps<'_>,
         datagram: &DiscoveryDatagram<'_>,
         to: SocketAddr,
@@ -114,16 +140,18 @@ impl RtpsAsking {
                 registry.counts.refused += 1;
                 return;
             }
-            let (known, _) = self.known.touch(writer, || 0);
+            let (known, _) = self.known.touch(writer, ReadWriter::default);
             // What is gone cannot be requested.
-            *known = (*known).max(first.saturating_sub(1)).min(last.max(first.saturating_sub(1)));
+            known.last = known.last.max(first.saturating_sub(1)).min(last.max(first.saturating_sub(1)));
+            let (since, count) = known.requested.unwrap_or((now, 0));
+            known.requested = (known.last < last).then(|| (since, count.saturating_add(1)));
             self.count = self.count.wrapping_add(1);
             let mut buffer = [0; RtpsPrefix::MAX_REQUEST_LENGTH];
             self.requests.push_back(DiscoveryQuestion {
                 protocol: DiscoveryProtocol::Rtps,
                 place: Some(datagram.place),
                 destination: to,
-                payload: self.own.request(&heartbeat, *known, self.count, &mut buffer).to_vec(),
+                payload: self.own.request(&heartbeat, known.last, self.count, &mut buffer).to_vec(),
             });
         }
     }

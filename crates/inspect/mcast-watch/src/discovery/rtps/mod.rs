@@ -13,6 +13,7 @@ use mcast_packet::payload::{
 };
 
 use self::asking::RtpsAsking;
+use super::dds::DdsObstacle;
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
 };
@@ -121,7 +122,9 @@ impl RtpsObserver {
         }
         participant.last_seen = now;
         let is_lasting = now.since(participant.first_seen) >= Registry::LASTING;
-        registry.renew(now, &key(place.0, place.1.to_string()), participant.lease);
+        let key = key(place.0, place.1.to_string());
+        registry.renew(now, &key, participant.lease);
+        registry.set_field(&key, DdsObstacle::UNANSWERED, self.asking.unanswered(now, place.1));
         if is_lasting {
             self.participants.prove(&place);
         }
@@ -199,6 +202,7 @@ impl RtpsObserver {
             announced.add(locator_name(*usage), locator);
         }
         announced.add("lease", format_args!("{} s", lease.as_secs_f64()));
+        announced.add_some(DdsObstacle::UNANSWERED, self.asking.unanswered(now, prefix));
         registry.announce(now, announced);
     }
 
@@ -277,7 +281,7 @@ impl Observer for RtpsObserver {
         };
         let participant = self.participants.get(&(datagram.place, message.participant));
         let to = participant.and_then(|participant| participant.discovery).unwrap_or(datagram.source);
-        self.asking.answer(&message, datagram, to, registry);
+        self.asking.answer(now, &message, datagram, to, registry);
         self.renew(now, (datagram.place, message.participant), registry);
         for data in message.data() {
             let kind = match data.writer.entity {

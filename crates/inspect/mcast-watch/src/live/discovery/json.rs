@@ -115,7 +115,7 @@ record! {
         };
         protocols.dedup();
         let counts = discovery.counts();
-        let DiscoveryCounts { announcements, malformed, truncated, evicted, refused, foreign_goodbyes, events_omitted } = counts;
+        let DiscoveryCounts { announcements, malformed, truncated, evicted, refused, foreign_goodbyes, wrong_ports, events_omitted } = counts;
     }
 
     /// One object at the end.
@@ -143,6 +143,8 @@ record! {
         refused: u64 = refused,
         /// Number of goodbyes that were ignored, because they came from an address that had not announced the entry
         foreign_goodbyes: u64 = foreign_goodbyes,
+        /// Number of answers by mDNS that programs ignore, because they came from another port than 5353
+        wrong_ports: u64 = wrong_ports,
         /// Number of changes that were not reported
         events_omitted: u64 = events_omitted,
         /// Number of frames that arrived too fast to be captured; null if it is unknown

@@ -111,6 +111,23 @@ fn program_that_asks_requests_what_heartbeats_offer() {
     other[24] ^= 1;
     bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &other);
     assert_eq!(question(&mut bench), None);
+    // It does not send its second reader or writer, however often that is requested.
+    let unanswered = |bench: &mut Bench| {
+        bench.datagram("10.0.0.1:40000", GROUP, &robot().bytes());
+        let entries = bench.table.entries();
+        let mut robot = entries.iter().filter(|entry| entry.kind == DiscoveredKind::Participant);
+        robot.next().unwrap().field(DdsObstacle::UNANSWERED).is_some()
+    };
+    for (expected, is_answered) in [(false, false), (false, false), (true, false), (false, true)] {
+        bench.wait(0.6);
+        bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(2));
+        if is_answered {
+            let second = DdsSample::writer(1, 0x203, "rt/scan").bytes();
+            bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &second);
+        }
+        assert_eq!(unanswered(&mut bench), expected);
+        while question(&mut bench).is_some() {}
+    }
     // A new domain is greeted at once.
     bench.datagram("10.0.0.2:40000", "239.255.0.1:12400", &DdsSample::participant(2).bytes());
     assert_eq!(question(&mut bench).unwrap().destination.port(), 12_400);
