@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{InterfaceIndex, InterfaceSelector};
-use mcast_watch::discovery::Discovered;
+use mcast::{Group, GroupAddr, InterfaceIndex, InterfaceSelector};
+use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
 /// What to look for: the name of a service, a device or a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +51,47 @@ pub(crate) struct ServiceSearch {
     pub(crate) others: Vec<Discovered>,
     /// What this machine announces by DDS.
     pub(crate) own: Vec<Discovered>,
+    /// The programs of this machine that have ports of the DDS domain open.
+    pub(crate) own_programs: BTreeSet<String>,
     /// The interfaces that were listened on.
     pub(crate) listened_on: Vec<InterfaceIndex>,
     pub(crate) listened: Duration,
+    /// Answers by mDNS that programs ignore, because they came from another port than 5353.
+    pub(crate) wrong_ports: u64,
     /// Why some announcements could not be seen.
     pub(crate) gaps: Vec<String>,
     /// The results of connecting to the addresses of what was found.
     pub(crate) connections: BTreeMap<SocketAddr, Connection>,
+}
+
+impl ServiceSearch {
+    /// Returns the group of the announcements of what was found; that of mDNS if nothing was.
+    pub(crate) fn group(&self) -> Option<GroupAddr> {
+        let first = self.found.first();
+        let is_v6 = first.and_then(|entry| entry.source.ip()).is_some_and(|source| source.is_ipv6());
+        let protocol = first.map_or(DiscoveryProtocol::Mdns, |entry| entry.key.protocol);
+        let (v4, v6, port) = match protocol {
+            DiscoveryProtocol::Mdns => (Ipv4Addr::new(224, 0, 0, 251), 0xfb, 5353),
+            DiscoveryProtocol::Ssdp => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 1900),
+            DiscoveryProtocol::WsDiscovery => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 3702),
+            // That of IPv6 depends on the implementation.
+            DiscoveryProtocol::Rtps if !is_v6 => {
+                (Ipv4Addr::new(239, 255, 0, 1), 0, dds_port(first.and_then(Discovered::dds_domain)?)?)
+            }
+            _ => return None,
+        };
+        let group: IpAddr = match is_v6 {
+            true => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, v6).into(),
+            false => v4.into(),
+        };
+        Some(GroupAddr::new(Group::new(group).ok()?, port))
+    }
+}
+
+/// Returns the port to which the participants of a DDS domain announce themselves; those at which they receive follow
+/// (RTPS 2.5 section 9.6.1.1).
+pub(crate) fn dds_port(domain: u32) -> Option<u16> {
+    u16::try_from(domain.checked_mul(250)?.checked_add(7_400)?).ok()
 }
 
 /// What became of a TCP connection.
@@ -70,4 +104,15 @@ pub(crate) enum Connection {
     Silent,
     /// The system reports that it cannot get there.
     Unreachable(String),
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepts connections"),
+            Self::Refused => f.write_str("refuses connections: nothing listens on the port"),
+            Self::Silent => f.write_str("does not answer"),
+            Self::Unreachable(why) => write!(f, "is unreachable: {why}"),
+        }
+    }
 }

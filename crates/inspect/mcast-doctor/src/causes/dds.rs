@@ -2,7 +2,7 @@
 //! each other and exchange nothing.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast_watch::discovery::{
     DdsMismatch, DdsObstacle, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol, UntrustedText,
@@ -12,6 +12,7 @@ use mcast_watch::discovery::{
 use super::services::{Judgement, Reach, title};
 use super::{Cause, Check};
 use crate::finding::list;
+use crate::remedies::{self, AnswerPort};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool};
 
 const RTPS: &[&str] = &["RTPS 2.5 section 9.6.1.1"];
@@ -47,10 +48,44 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
         match (beside.is_empty(), own.is_empty()) {
             (false, _) => found.extend(between(judgement, entry, participant, &beside, &all)),
             (true, false) => found.push(elsewhere(judgement, participant, &own)),
-            (true, true) => {}
+            (true, true) if search.own_programs.is_empty() => {}
+            (true, true) => found.push(nowhere(judgement, participant)),
         }
+        found.extend(unanswered(judgement, participant));
     }
     found
+}
+
+/// A participant that announces itself by multicast, and does not send what is requested of it.
+fn unanswered(judgement: &Judgement<'_>, remote: &Discovered) -> Option<Finding> {
+    let what = remote.field(DdsObstacle::UNANSWERED)?;
+    let cause = format!(
+        "{} announces itself by multicast, and does not answer {what}: nodes list it, and none of its topics.",
+        title(remote)
+    );
+    let finding = judgement.about(Id::ServiceSilent, Severity::Fault, remote, cause);
+    let finding =
+        finding.evidence(EvidenceKind::Answer, remote.source.to_string(), format!("unanswered: {what}"));
+    Some(finding.advise(
+        Tool::Network,
+        "Let the firewalls of its host and between the two pass UDP in both directions to ports 7400 to 7500 of domain 0, 250 higher for each further domain; announcements alone need the first only. Cyclone DDS has ports of these only with `<Discovery><ParticipantIndex>auto`, otherwise any. Client isolation of an access point does the same.",
+    ))
+}
+
+/// The packet filter of this machine drops what others send to its participants.
+fn dropped_answers(judgement: &Judgement<'_>, remote: &Discovered, own: &Discovered) -> Option<Finding> {
+    let interface = remote.key.place.interface;
+    let locators = own.fields.iter().filter(|field| field.name.as_bytes().ends_with(b"unicast"));
+    let locators = locators.filter_map(|field| field.value.to_string().parse::<SocketAddr>().ok());
+    let mut reached = locators.filter(|locator| judgement.is_own_in(interface, locator.ip()));
+    let (to, (finding, rule)) = reached
+        .find_map(|locator| Some((locator, judgement.dropped_answers(remote, locator, Severity::Fault)?)))?;
+    let port = AnswerPort::To(to.port());
+    let now = remedies::admit_answers(&judgement.name(interface), to, port, Some(&rule)).into_iter().take(1);
+    Some(finding.with_remedies(now).advise(
+        Tool::Nft,
+        "Permanently: admit UDP to ports 7400 to 7500 (domain 0; 250 higher for each further domain) where the rules are configured. A second program of this machine has other ports of these.",
+    ))
 }
 
 /// Returns the participant that a reader or writer is part of.
@@ -95,6 +130,7 @@ fn between(
     }
     let mut found = Vec::new();
     let mut named = BTreeSet::new();
+    found.extend(same.iter().find_map(|(own, _)| dropped_answers(judgement, remote, own)));
     for (own, obstacles) in same {
         for obstacle in obstacles {
             match obstacle {
@@ -103,12 +139,10 @@ fn between(
                 {
                     found.push(mismatch(judgement, remote, topic, reason));
                 }
-                DdsObstacle::LocalOnly { participant } | DdsObstacle::LinkLocalOnly { participant }
-                    if *participant == own.name && named.insert(obstacle) =>
-                {
-                    found.push(own_address(judgement, remote, own));
-                }
-                DdsObstacle::Unreachable { participant, .. }
+                DdsObstacle::Family if named.insert(obstacle) => found.push(family(judgement, remote, own)),
+                DdsObstacle::LocalOnly { participant }
+                | DdsObstacle::LinkLocalOnly { participant }
+                | DdsObstacle::Unreachable { participant, .. }
                     if *participant == own.name && named.insert(obstacle) =>
                 {
                     found.push(own_address(judgement, remote, own));
@@ -183,6 +217,28 @@ fn mismatch(
         .advise(Tool::Program, advice)
 }
 
+/// One uses IPv4 only, and the other one IPv6 only.
+fn family(judgement: &Judgement<'_>, remote: &Discovered, own: &Discovered) -> Finding {
+    let version = |entry: &Discovered| if entry.addresses.iter().any(IpAddr::is_ipv4) { 4 } else { 6 };
+    let (there, here) = (version(remote), version(own));
+    let cause = format!(
+        "{} receives by IPv{there} only, and {} of this machine by IPv{here} only: they find each other at most, and exchange nothing.",
+        title(remote),
+        title(own)
+    );
+    let finding = judgement.about(Id::UnreachableAddress, Severity::Fault, remote, cause);
+    let finding = [remote, own].into_iter().fold(finding, |finding, entry| {
+        finding.evidence(EvidenceKind::Packet, title(entry), format!("address {}", list(&entry.addresses)))
+    });
+    finding.advise(
+        Tool::Program,
+        format!(
+            "Let both use IPv{here}: for Cyclone DDS, `<Transport>{}</Transport>` in `<General>`; for Fast DDS, a transport of the type UDPv{here}.",
+            if here == 4 { "udp" } else { "udp6" }
+        ),
+    )
+}
+
 /// A participant of this machine announces addresses that the other host does not reach.
 fn own_address(judgement: &Judgement<'_>, remote: &Discovered, own: &Discovered) -> Finding {
     let addresses = match own.addresses.as_slice() {
@@ -228,6 +284,23 @@ fn elsewhere(judgement: &Judgement<'_>, remote: &Discovered, own: &[&Discovered]
     }
 }
 
+/// Programs of this machine have ports of the domain open, and announce themselves on no network.
+fn nowhere(judgement: &Judgement<'_>, remote: &Discovered) -> Finding {
+    let programs = list(&judgement.search.own_programs);
+    let interface = judgement.name(remote.key.place.interface);
+    let cause = format!(
+        "{} is announced on {interface}, and {programs} of this machine has ports of its domain open, and announces itself on no network: it is restricted to this host.",
+        title(remote)
+    );
+    let finding = judgement.about(Id::AnnouncedElsewhere, Severity::Fault, remote, cause);
+    finding.evidence(EvidenceKind::Socket, programs, "not announced").advise(
+        Tool::Program,
+        format!(
+            "Start it without ROS_LOCALHOST_ONLY=1, without ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST or OFF, and without settings of its DDS implementation that name an interface other than {interface}."
+        ),
+    )
+}
+
 /// Advises the setting of the implementation of a participant, by which it announces the address that it sends from.
 pub(super) fn with_setting(finding: Finding, participant: &Discovered) -> Finding {
     match DdsSetting::of(participant) {
@@ -261,7 +334,10 @@ impl Judgement<'_> {
         matches!(reach, Reach::OnLink | Reach::LinkLocal | Reach::Routed(_) | Reach::Unknown)
     }
 
-    fn own_addresses_on(&self, interface: mcast::InterfaceIndex) -> impl Iterator<Item = IpAddr> + '_ {
+    pub(super) fn own_addresses_on(
+        &self,
+        interface: mcast::InterfaceIndex,
+    ) -> impl Iterator<Item = IpAddr> + '_ {
         let links = self.observation.after.links.iter().filter(move |link| link.index() == interface);
         links.flat_map(|link| &link.interface.addresses).map(|own| own.address)
     }
@@ -272,5 +348,184 @@ impl Judgement<'_> {
 
     fn own_address_on(&self, interface: mcast::InterfaceIndex) -> Option<IpAddr> {
         self.own_addresses_on(interface).find(IpAddr::is_ipv4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast::InterfaceIndex;
+    use mcast_watch::Time;
+    use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace, DiscoverySource};
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, ETH1, ruleset};
+    use crate::causes::services::{host, report, search};
+    use crate::netfilter::{Hook, RuleEffect};
+    use crate::service::ServiceSearch;
+
+    const ROBOT: &str = "10.9.0.77";
+    const PC: &str = "10.9.0.2";
+
+    fn entry(on: InterfaceIndex, kind: DiscoveredKind, id: &str, name: &str, from: &str) -> Discovered {
+        let place = DiscoveryPlace { interface: on, vlan: None };
+        let key = DiscoveryKey { protocol: DiscoveryProtocol::Rtps, place, id: id.into() };
+        let source = DiscoverySource::Ip((from.parse::<IpAddr>().unwrap(), 40_000).into());
+        Discovered::new(key, kind, name, source, Time::from_secs(1))
+    }
+
+    fn with(mut entry: Discovered, fields: &[(&str, &str)]) -> Discovered {
+        entry.fields.extend(fields.iter().map(|(name, value)| DiscoveredField::new(*name, value)));
+        entry
+    }
+
+    /// Returns a participant of domain 0 that receives at these addresses.
+    fn participant(on: InterfaceIndex, name: &str, from: &str, addresses: &[&str]) -> Discovered {
+        let mut found = with(entry(on, DiscoveredKind::Participant, name, name, from), &[("domain", "0")]);
+        for address in addresses.iter().map(|address| address.parse::<IpAddr>().unwrap()) {
+            found.addresses.push(address);
+            let locator = SocketAddr::new(address, 7_411);
+            found.fields.push(DiscoveredField::new("unicast", locator));
+        }
+        found
+    }
+
+    fn robot() -> Discovered {
+        participant(ETH0, "robot", ROBOT, &[ROBOT])
+    }
+
+    fn pc() -> Discovered {
+        participant(ETH0, "pc", PC, &[PC])
+    }
+
+    fn end(of: &str, role: &str, topic: &str, fields: &[(&str, &str)]) -> Discovered {
+        let from = if of == "robot" { ROBOT } else { PC };
+        let found = entry(ETH0, DiscoveredKind::Endpoint, &format!("{of}:{role}:{topic}"), topic, from);
+        with(found, &[&[("participant", of), ("role", role), ("domain", "0")], fields].concat())
+    }
+
+    /// Looks for the robot, or for what of it has this kind.
+    fn searched(kind: DiscoveredKind, there: Vec<Discovered>, own: Vec<Discovered>) -> ServiceSearch {
+        let (found, others) = there.into_iter().partition(|entry| entry.kind == kind);
+        ServiceSearch { own, others, ..search(found) }
+    }
+
+    fn judged(there: Vec<Discovered>, own: Vec<Discovered>) -> Vec<Id> {
+        let report = report(&host(), &searched(DiscoveredKind::Participant, there, own));
+        report.findings.iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn participants_of_one_domain_that_reach_each_other_are_healthy() {
+        assert_eq!(judged(vec![robot()], vec![pc()]), []);
+        assert_eq!(judged(vec![robot()], Vec::new()), [], "no participant here");
+        let there = vec![robot(), end("robot", "writer", "rt/scan", &[("reliability", "reliable")])];
+        let own = vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
+        assert_eq!(judged(there, own), []);
+    }
+
+    /// What public reports describe: the robot, the participants of this machine, and what is wrong.
+    #[test]
+    fn each_obstacle_between_participants_is_named() {
+        let at = |addresses: &[&str]| participant(ETH0, "robot", ROBOT, addresses);
+        let pc_at = |addresses: &[&str]| participant(ETH0, "pc", PC, addresses);
+        let in_domain = |mut entry: Discovered, domain: &str| {
+            entry.fields[0] = DiscoveredField::new("domain", domain);
+            entry
+        };
+        let shared_memory =
+            |name, from| with(participant(ETH0, name, from, &[]), &[("unicast", "shared memory 7411")]);
+        for (what, robot, pc, expected) in [
+            ("the numbers of the domains", in_domain(robot(), "42"), pc(), Id::DifferentDdsDomain),
+            ("a tag", with(robot(), &[("domain tag", "alpha")]), pc(), Id::DifferentDdsDomain),
+            ("a container", at(&["172.17.0.5"]), pc(), Id::UnreachableAddress),
+            ("a container here", robot(), pc_at(&["172.18.0.5"]), Id::UnreachableAddress),
+            ("loopback", at(&["127.0.0.1"]), pc(), Id::UnreachableAddress),
+            ("loopback here", robot(), pc_at(&["127.0.0.1"]), Id::UnreachableAddress),
+            ("shared memory", shared_memory("robot", ROBOT), pc(), Id::UnreachableAddress),
+            ("shared memory here", robot(), shared_memory("pc", PC), Id::UnreachableAddress),
+            ("IPv6", at(&["fd09::77"]), pc(), Id::UnreachableAddress),
+            ("link-local", at(&["fe80::77"]), pc_at(&[PC, "fe80::2"]), Id::LinkLocalOnly),
+            ("another network", robot(), participant(ETH1, "pc", PC, &[PC]), Id::AnnouncedElsewhere),
+            ("no answer", with(robot(), &[("unanswered", "requests")]), pc(), Id::ServiceSilent),
+        ] {
+            let found = judged(vec![robot], vec![pc]);
+            assert!(found.contains(&expected), "{what}: {found:?}");
+            assert!(found.iter().all(|id| *id == expected), "{what}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn each_mismatch_of_a_topic_is_named_for_the_topic_that_is_looked_for() {
+        let reliable = ("reliability", "reliable");
+        for (writer, reader) in [
+            (vec![("reliability", "best effort")], vec![reliable]),
+            (vec![("durability", "volatile")], vec![("durability", "transient local")]),
+            (vec![("partition", "left")], vec![("partition", "right")]),
+        ] {
+            let there = || vec![robot(), end("robot", "writer", "rt/scan", &writer)];
+            let own = vec![pc(), end("pc", "reader", "rt/scan", &reader)];
+            assert_eq!(judged(there(), own.clone()), [Id::DdsMismatch], "{writer:?}, {reader:?}");
+            // Another topic of the same two, which match.
+            let other = [there(), vec![end("robot", "writer", "rt/odometry", &[reliable])]].concat();
+            let mut search = searched(DiscoveredKind::Endpoint, other, own);
+            search.found.retain(|entry| entry.name == "rt/odometry".into());
+            assert_eq!(report(&host(), &search).findings, [], "{writer:?}, {reader:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_that_the_other_host_reaches_is_enough() {
+        let several = |name, from, own| participant(ETH0, name, from, &["127.0.0.1", "fe80::7", own]);
+        let found = judged(vec![several("robot", ROBOT, ROBOT)], vec![several("pc", PC, PC)]);
+        // A program may try the wrong ones first.
+        assert!(found.iter().all(|id| *id == Id::UnreachableAddress), "{found:?}");
+        let report = report(
+            &host(),
+            &searched(DiscoveredKind::Participant, vec![several("robot", ROBOT, ROBOT)], vec![pc()]),
+        );
+        assert!(report.findings.iter().all(|finding| finding.severity < Severity::Fault), "{report:#?}");
+    }
+
+    #[test]
+    fn a_domain_hides_every_other_obstacle() {
+        let mut robot = participant(ETH0, "robot", ROBOT, &[ROBOT]);
+        robot.fields[0] = DiscoveredField::new("domain", "7");
+        let there = vec![robot, end("robot", "writer", "rt/scan", &[("reliability", "best effort")])];
+        let own = vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
+        assert_eq!(judged(there, own), [Id::DifferentDdsDomain]);
+    }
+
+    #[test]
+    fn programs_with_ports_of_the_domain_that_announce_nothing_are_named() {
+        let searched = |own| ServiceSearch {
+            own_programs: ["talker (7)".to_owned()].into(),
+            ..searched(DiscoveredKind::Participant, vec![robot()], own)
+        };
+        let report_of = |own| report(&host(), &searched(own));
+        let report = report_of(Vec::new());
+        assert_eq!(report.findings[0].id, Id::AnnouncedElsewhere);
+        assert!(report.findings[0].cause.contains("talker (7) of this machine"), "{report:#?}");
+        assert_eq!(report_of(vec![pc()]).findings, []);
+    }
+
+    #[test]
+    fn rules_that_drop_what_is_sent_to_a_participant_are_named_unless_they_drop_announcements_too() {
+        let mut observation = host();
+        observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Drop, None);
+        let search = searched(DiscoveredKind::Participant, vec![robot()], vec![pc()]);
+        assert_eq!(report(&observation, &search).findings, [], "announcements are dropped, too");
+    }
+
+    #[test]
+    fn the_setting_that_is_advised_is_that_of_the_implementation_and_of_the_network() {
+        let advice = |vendor: &str| {
+            let own = with(participant(ETH1, "pc", "172.17.0.1", &["172.17.0.1"]), &[("vendor", vendor)]);
+            let found = report(&host(), &searched(DiscoveredKind::Participant, vec![robot()], vec![own]));
+            format!("{:?}", found.findings[0].remedies)
+        };
+        assert!(advice("Cyclone DDS").contains("CYCLONEDDS_URI"), "{}", advice("Cyclone DDS"));
+        assert!(advice("Cyclone DDS").contains(PC), "the address of this machine there");
+        assert!(advice("Fast DDS").contains("FASTDDS_DEFAULT_PROFILES_FILE"));
+        assert!(advice("another").contains("Let the program use eth0"));
     }
 }

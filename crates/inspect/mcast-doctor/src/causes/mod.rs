@@ -327,6 +327,7 @@ causes! {
     dds::DIFFERENT_DDS_DOMAIN: DifferentDdsDomain = "different-dds-domain";
     dds::DDS_MISMATCH: DdsMismatch = "dds-mismatch";
     memberships::KERNEL_WITHOUT_IGMP: KernelWithoutIgmp = "kernel-without-igmp";
+    services::NAME_CONFLICT: NameConflict = "name-conflict";
 }
 
 impl Id {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::SendInterface;
 
+use super::filter_rules::{INCOMING, arriving, certain_drop};
 use super::{Cause, Check, Placeholders};
 use crate::fate::leaving::{self, Unsent};
 use crate::netfilter::{CountedTraffic, Hook, HookCount};
@@ -27,6 +28,7 @@ fn loopback_off(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
         return for_program(observation, interest, program);
     }
     let trial = observation.trial()?;
+    let interface = observation.link_name(interest.interface);
     let is_not_looped_back = |flow: &&Flow| {
         let source = flow.key.source.ip();
         flow.key.interface == interest.interface
@@ -35,6 +37,8 @@ fn loopback_off(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
             && observation.before.is_own(source)
             && interest.sources.admits(source)
             && trial.received_from(interest.interface, flow.key.source) == 0
+            // What is looped back passes the packet filter like what arrives.
+            && certain_drop(observation, &arriving(observation, flow), &INCOMING, &interface).is_none()
     };
     let Some(flow) = observation.wire.outgoing(interest.group.addr()).find(is_not_looped_back) else {
         return behind_the_output_hook(observation, interest, trial);

@@ -5,12 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::InterfaceIndex;
 use mcast::interface::InterfaceAddress;
-use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource};
 
+use super::filter_rules::{INCOMING, Suspects, certain_drop};
 use super::{Cause, Check};
 use crate::finding::list;
+use crate::netfilter::KnownPacket;
 use crate::observation::Observation;
+use crate::remedies::{self, AnswerPort};
 use crate::service::{Connection, ServiceSearch};
+use crate::snapshot::DroppingRule;
 use crate::{
     ArrivalStatus, Effect, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion, Remedy,
     Report, Severity, Tool,
@@ -32,6 +36,10 @@ pub(super) const ANNOUNCED_ELSEWHERE: Cause = Cause::new(Check::Protocol, MDNS).
 /// The announced addresses are not those of a host that this machine reaches.
 pub(super) const UNREACHABLE_ADDRESS: Cause =
     Cause::new(Check::Protocol, &["RFC 6762 section 6.2", "RFC 1122 section 3.3.1"]).without_loss();
+
+/// Two hosts announce different services by one name.
+pub(super) const NAME_CONFLICT: Cause =
+    Cause::new(Check::Protocol, &["RFC 6762 section 9", "RFC 6763 appendix D"]).without_loss();
 
 /// Only link-local addresses of IPv6 are announced.
 pub(super) const LINK_LOCAL_ONLY: Cause =
@@ -132,15 +140,7 @@ impl Judgement<'_> {
             )
         });
         let connected = self.search.connections.iter().map(|(address, connection)| {
-            let text = match connection {
-                Connection::Accepted => "accepts connections",
-                Connection::Refused => "refuses connections: nothing listens on the port",
-                Connection::Silent => "does not answer",
-                Connection::Unreachable(why) => {
-                    return LayerObservation::new("connection", format!("{address} is unreachable: {why}"));
-                }
-            };
-            LayerObservation::new("connection", format!("{address} {text}"))
+            LayerObservation::new("connection", format!("{address} {connection}"))
         });
         announced.chain(connected).collect()
     }
@@ -175,6 +175,14 @@ impl Judgement<'_> {
                 let seen = format!("{number} announced, none with this name");
                 finding = finding.evidence(EvidenceKind::Packet, protocol.to_string(), seen);
             }
+        }
+        if search.wrong_ports > 0 {
+            let seen =
+                format!("{} answers from another port than 5353, which programs ignore", search.wrong_ports);
+            finding = finding.evidence(EvidenceKind::Packet, "mDNS", seen).advise(
+                Tool::Network,
+                "Let responders answer from port 5353: address translation in front of one, as of containers and virtual machines, changes the port, and so does a responder that sends from another socket. Use host networking or a bridge.",
+            );
         }
         let similar = self.similar();
         if !similar.is_empty() {
@@ -243,6 +251,8 @@ impl Judgement<'_> {
         findings.extend(self.without_address(entry));
         findings.extend(self.link_local(entry, &reach));
         findings.extend(self.bad_addresses(entry, &reach));
+        findings.extend(self.name_conflict(entry));
+        findings.extend(self.dropped_answers_of_mdns(entry));
         if findings.iter().all(|finding| finding.severity < Severity::Fault) {
             findings.extend(self.silent(entry));
         }
@@ -286,16 +296,27 @@ impl Judgement<'_> {
     pub(super) fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
         let finding = Finding::new(id, severity, cause).on_interface(self.name(entry.key.place.interface));
         match entry.source {
-            mcast_watch::discovery::DiscoverySource::Ip(source) => finding.from_source(source.ip()),
-            mcast_watch::discovery::DiscoverySource::Mac(_) => finding,
+            DiscoverySource::Ip(source) => finding.from_source(source.ip()),
+            DiscoverySource::Mac(_) => finding,
         }
     }
 
     /// A service without an address: programs see its name, and cannot connect.
     fn without_address(&self, entry: &Discovered) -> Option<Finding> {
-        if !entry.addresses.is_empty() || entry.port.is_none() {
+        if !entry.addresses.is_empty() {
             return None;
         }
+        if let Some(locator) = entry.field("unicast") {
+            let cause = format!(
+                "{} receives at {locator} only: programs on other hosts see it, and exchange nothing with it.",
+                title(entry)
+            );
+            let finding = self.about(Id::UnreachableAddress, Severity::Fault, entry, cause);
+            let finding =
+                finding.evidence(EvidenceKind::Packet, "announcement", format!("locator {locator}"));
+            return Some(super::dds::with_setting(finding, entry));
+        }
+        entry.port?;
         let host = if entry.host.is_empty() { "its host".to_owned() } else { entry.host.to_string() };
         let cause = format!(
             "{} is announced without an address of {host}: programs list it but cannot connect.",
@@ -343,6 +364,14 @@ impl Judgement<'_> {
             }
             _ => format!("no route leads to {address}"),
         };
+        // Its announcements arrive, so it is here.
+        let is_own = |(address, _): &&(IpAddr, Reach)| entry.source.ip() == Some(*address);
+        let here = match bad.iter().any(is_own) {
+            true => {
+                "; it announces itself from there, so the netmask of one of the two is wrong, or a relay has carried the announcement unchanged"
+            }
+            false => "",
+        };
         let reasons: Vec<_> = bad.iter().map(why).collect();
         let good = reach.iter().filter(|(_, reach)| is_good(reach)).map(|(address, _)| address);
         let good: Vec<_> = good.collect();
@@ -357,7 +386,7 @@ impl Judgement<'_> {
             ),
         };
         let cause = format!(
-            "{} is announced on {} with an address that leads elsewhere: {}; {effect}.",
+            "{} is announced on {} with an address that leads elsewhere: {}{here}; {effect}.",
             title(entry),
             self.name(entry.key.place.interface),
             reasons.join("; ")
@@ -373,6 +402,64 @@ impl Judgement<'_> {
             Tool::Program,
             "On that host, make the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
         ))
+    }
+
+    /// Two hosts announce different services by one name.
+    fn name_conflict(&self, entry: &Discovered) -> Option<Finding> {
+        let other = entry.field("conflict").filter(|_| entry.kind == DiscoveredKind::Service)?;
+        let (own, host) = (title(entry), &entry.host);
+        let cause = format!(
+            "Two hosts announce {own}: {host} and {other}. Programs connect to one of them, now this one, now the other."
+        );
+        let finding = self.about(Id::NameConflict, Severity::Fault, entry, cause);
+        let finding = finding.evidence(EvidenceKind::Packet, "announcement", format!("conflict: {other}"));
+        Some(finding.advise(
+            Tool::Program,
+            "Give one of the two another name. Responders choose one by themselves (`Office printer #2`) if they hear each other: see why they do not, such as a relay between their networks that was started later.",
+        ))
+    }
+
+    /// Answers that are sent to this machine alone: those to questions of a program that has just started (RFC 6762 section 5.4).
+    fn dropped_answers_of_mdns(&self, entry: &Discovered) -> Option<Finding> {
+        let group = self.search.group().filter(|_| entry.key.protocol == DiscoveryProtocol::Mdns)?;
+        let mut own = self.own_addresses_on(entry.key.place.interface);
+        let own = own.find(|own| own.is_ipv4() == group.group.addr().is_ipv4())?;
+        let own = SocketAddr::new(own, group.port);
+        let (finding, rule) = self.dropped_answers(entry, own, Severity::Warning)?;
+        let port = AnswerPort::From(group.port);
+        let remedies = remedies::admit_answers(&self.name(entry.key.place.interface), own, port, Some(&rule));
+        Some(finding.with_remedies(remedies))
+    }
+
+    /// The packet filter of this machine passes announcements, and drops what their host sends to this address.
+    pub(super) fn dropped_answers(
+        &self,
+        entry: &Discovered,
+        to: SocketAddr,
+        severity: Severity,
+    ) -> Option<(Finding, DroppingRule)> {
+        let DiscoverySource::Ip(source) = entry.source else { return None };
+        let (interface, device) = (entry.key.place.interface, self.name(entry.key.place.interface));
+        let dropping = |packet: KnownPacket| {
+            let packet = packet.arriving_on(interface, &device);
+            certain_drop(self.observation, &packet, &INCOMING, &device)
+        };
+        let group = self.search.group()?.into();
+        if self.observation.after.is_own(source.ip())
+            || dropping(KnownPacket::datagram(source, group, None)).is_some()
+        {
+            return None;
+        }
+        let outcome = dropping(KnownPacket::unicast(source, to))?;
+        let suspects = Suspects::certain(vec![outcome]);
+        let rule = suspects.rule()?.clone();
+        let cause = format!(
+            "{} is announced to {group}, and the packet filter of this machine drops what its host sends to {to}: {}.",
+            title(entry),
+            suspects.clause()
+        );
+        let finding = self.about(Id::AnswersDropped, severity, entry, cause);
+        Some((finding.with_all_evidence(suspects.evidence(self.observation)), rule))
     }
 
     /// It is announced, and its port does not take connections.
@@ -392,15 +479,10 @@ impl Judgement<'_> {
         let finding = |cause| {
             let finding = self.about(Id::ServiceSilent, Severity::Fault, entry, cause);
             tried.iter().fold(finding, |finding, (address, connection)| {
-                let answer = match connection {
-                    Connection::Accepted => "accepted".to_owned(),
-                    Connection::Refused => "refused".to_owned(),
-                    Connection::Silent => "no answer".to_owned(),
-                    Connection::Unreachable(why) => why.clone(),
-                };
-                finding.evidence(EvidenceKind::Answer, format!("TCP connection to {address}"), answer)
+                finding.evidence(EvidenceKind::Answer, address.to_string(), connection.to_string())
             })
         };
+        let is_absent = tried.iter().all(|(_, connection)| matches!(connection, Connection::Unreachable(_)));
         Some(match refused.is_empty() {
             false => finding(format!(
                 "{} is announced, but nothing listens at {}: its host refuses connections.",
@@ -410,6 +492,14 @@ impl Judgement<'_> {
             .advise(
                 Tool::Program,
                 "Start the service on that host, or run `ss -ltn` there to see on which address and port it listens. An announcement from a file (avahi's /etc/avahi/services) remains after the service has stopped.",
+            ),
+            true if is_absent => finding(format!(
+                "{} is announced, and no host answers at {addresses}: it is off and another one repeats its announcement, its netmask or address is wrong, or an access point isolates its clients.",
+                title(entry)
+            ))
+            .advise(
+                Tool::Network,
+                format!("Compare its address and netmask with those of this machine, and see who announces it: {}.", entry.source),
             ),
             true => finding(format!(
                 "{} is announced by multicast, but {addresses} does not answer: unicast between it and this machine is blocked.",
@@ -432,12 +522,15 @@ pub(super) fn title(entry: &Discovered) -> String {
 }
 
 #[cfg(test)]
+pub(super) use tests::{host, search};
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
     use mcast_watch::Time;
-    use mcast_watch::discovery::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoverySource};
+    use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace};
 
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, machine};
@@ -459,15 +552,17 @@ mod tests {
         entry
     }
 
-    fn search(found: Vec<Discovered>) -> ServiceSearch {
+    pub(in crate::causes) fn search(found: Vec<Discovered>) -> ServiceSearch {
         ServiceSearch {
             target: ServiceTarget::new(PRINTER),
             wanted: [ETH0].into(),
             found,
             others: Vec::new(),
             own: Vec::new(),
+            own_programs: BTreeSet::new(),
             listened_on: vec![ETH0, ETH1],
             listened: Duration::from_secs(5),
+            wrong_ports: 0,
             gaps: Vec::new(),
             connections: BTreeMap::new(),
         }
@@ -486,7 +581,7 @@ mod tests {
         Observation { before: machine.clone(), after: machine, ..Observation::default() }
     }
 
-    fn host() -> Observation {
+    pub(in crate::causes) fn host() -> Observation {
         with(&[(ETH0, "10.9.0.2", 24), (ETH1, "172.17.0.1", 16)])
     }
 
@@ -590,6 +685,18 @@ mod tests {
         assert!(
             tried(&[Connection::Silent, Connection::Refused])[0].contains("nothing listens at 10.9.0.78")
         );
+    }
+
+    #[test]
+    fn two_services_of_one_name_are_a_fault_and_two_addresses_of_one_host_are_not() {
+        let conflicting = |kind| {
+            let mut entry = printer(ETH0, &["10.9.0.77"]);
+            entry.kind = kind;
+            entry.fields.push(DiscoveredField::new("conflict", "copier.local:631 by 10.9.0.3"));
+            judged(&host(), vec![entry])
+        };
+        assert_eq!(conflicting(DiscoveredKind::Service), [("name-conflict", Severity::Fault)]);
+        assert_eq!(conflicting(DiscoveredKind::Host), []);
     }
 
     #[test]

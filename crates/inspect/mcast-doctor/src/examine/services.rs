@@ -2,11 +2,9 @@
 //! announces can be reached.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use mcast::{GroupAddr, InterfaceSelector, Membership};
-use mcast_watch::discovery::DiscoveryProtocol;
+use mcast::{InterfaceSelector, Membership};
 
 use crate::gather::{services, snapshot, source_routes};
 use crate::observation::Observation;
@@ -54,7 +52,7 @@ fn at_sockets(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    let Some(group) = group_of(search) else { return Ok(Report::default()) };
+    let Some(group) = search.group() else { return Ok(Report::default()) };
     let asking = services::ask_by_sockets(&search.target)?;
     let options = options.clone().listening(AT_SOCKETS.min(options.listen));
     let mut reports = Vec::new();
@@ -79,22 +77,4 @@ fn at_sockets(
         ));
     }
     Ok(report)
-}
-
-/// Returns the group of the announcements of what was found; that of mDNS if nothing was.
-fn group_of(search: &ServiceSearch) -> Option<GroupAddr> {
-    let first = search.found.first();
-    let is_v6 = first.and_then(|entry| entry.source.ip()).is_some_and(|source| source.is_ipv6());
-    let protocol = first.map_or(DiscoveryProtocol::Mdns, |entry| entry.key.protocol);
-    let (v4, v6, port) = match protocol {
-        DiscoveryProtocol::Mdns => (Ipv4Addr::new(224, 0, 0, 251), 0xfb, 5353),
-        DiscoveryProtocol::Ssdp => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 1900),
-        DiscoveryProtocol::WsDiscovery => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 3702),
-        _ => return None,
-    };
-    let group: IpAddr = match is_v6 {
-        true => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, v6).into(),
-        false => v4.into(),
-    };
-    Some(GroupAddr::new(mcast::Group::new(group).ok()?, port))
 }

@@ -11,7 +11,8 @@ use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::DiscoveryOptions;
 
-use crate::service::{Connection, ServiceSearch, ServiceTarget};
+use crate::observation::ProgramSocket;
+use crate::service::{Connection, ServiceSearch, ServiceTarget, dds_port};
 use crate::snapshot::Snapshot;
 use crate::{Options, Progress, ProgressCallback, Result};
 
@@ -20,8 +21,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long to listen after the name was found, for the addresses and for the same name on other networks. Responders delay their
 /// answers by up to 0.5 s (RFC 6762 section 6).
 const SETTLING: Duration = Duration::from_millis(1_500);
-/// A host that does not answer a connection within this time drops it: the first repetition is after 1 s (RFC 6298 section 2).
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// A host that does not answer a connection within this time drops it: the first repetition is after 1 s (RFC 6298 section 2). A
+/// host that is not there is known after 3 s: three requests for its hardware address, one each second (arp(7)).
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_500);
 /// The most connections: announced addresses can be forged.
 const MAX_CONNECTIONS: usize = 4;
 
@@ -118,6 +120,10 @@ fn finish(
             && entry.source.ip().is_some_and(|source| machine.is_own(source))
     };
     let own = found.iter().chain(&others).filter(is_own_dds).cloned().collect();
+    let own_programs = match found.iter().filter(|entry| is_foreign(entry)).find_map(Discovered::dds_domain) {
+        Some(domain) => programs_of_domain(machine, domain)?,
+        None => BTreeSet::new(),
+    };
     let unseen: Vec<_> = coverage.unseen().iter().map(ToString::to_string).collect();
     let refusal = coverage.capture_refusal.iter();
     let gap = refusal.map(|why| format!("{why}, so {} cannot be seen", unseen.join(", ")));
@@ -128,10 +134,22 @@ fn finish(
         others: others.into_iter().filter(is_foreign).collect(),
         found,
         own,
+        own_programs,
         listened_on,
         listened,
+        wrong_ports: discovery.counts().wrong_ports,
         gaps: gap.collect(),
     })
+}
+
+/// Returns the programs that had ports of a DDS domain open before the search.
+fn programs_of_domain(machine: &Snapshot, domain: u32) -> Result<BTreeSet<String>> {
+    let Some(first) = dds_port(domain) else { return Ok(BTreeSet::new()) };
+    let is_of_domain = |socket: &ProgramSocket| {
+        socket.local.is_some_and(|local| local.port() > first && local.port() - first < 250)
+    };
+    let sockets = super::program::all_owned(machine)?.into_iter().filter(is_of_domain);
+    Ok(sockets.map(|socket| socket.owner).collect())
 }
 
 /// Connects to the first announced addresses, all at once.

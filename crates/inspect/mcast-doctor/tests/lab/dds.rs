@@ -1,12 +1,17 @@
 //! Participants of DDS, such as nodes of ROS, that announce themselves, and what keeps them apart.
 
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
-use mcast_doctor::{Report, ServiceTarget, examine_service};
-use mcast_lab::Host;
+use mcast_doctor::{Options, Report, ServiceTarget, examine_service};
+use mcast_lab::{Child, Host};
 use socket2::{Domain, Socket, Type};
 
-use crate::net::{Net, Stream, assert_healthy, briefly, has_programs};
+use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, nft};
 use crate::treatment::{examine_and_treat, on};
 
 crate::table::cases! {
@@ -24,6 +29,69 @@ crate::table::cases! {
     };
     own_address_of_a_container: UnreachableAddress, "the nodes of the receiver announce 192.0.2.7", || {
         examined(&[robot()], &[node(2).unicast("192.0.2.7")])
+    };
+    loopback_of_a_node: UnreachableAddress, "a node announces 127.0.0.1", || examined(&[node(1).unicast("127.0.0.1")], &[pc()]);
+    own_loopback: UnreachableAddress, "the nodes of the receiver announce 127.0.0.1", || {
+        examined(&[robot()], &[node(2).unicast("127.0.0.1")])
+    };
+    shared_memory_of_a_node: UnreachableAddress, "a node receives by shared memory only", || {
+        examined(&[node(1).locator(0x0100_0000, [0; 16])], &[pc()])
+    };
+    own_shared_memory: UnreachableAddress, "the nodes of the receiver receive by shared memory only", || {
+        examined(&[robot()], &[node(2).locator(0x0100_0000, [0; 16])])
+    };
+    node_without_ipv4: UnreachableAddress, "a node receives by IPv6 only, those of the receiver by IPv4", || {
+        examined(&[node(1).unicast("fd09::1")], &[pc()])
+    };
+    link_local_node: LinkLocalOnly, "a node announces a link-local address of IPv6 only", || {
+        examined(&[node(1).unicast("fe80::77")], &[node(2).unicast("fd09::2")])
+    };
+    volatile_writer: DdsMismatch, "a volatile writer, a reader on the receiver wants samples from before", || {
+        let reader = pc().reader("rt/map", 2).parameter(0x1d, &1_u32.to_le_bytes());
+        examined(&[robot(), robot().writer("rt/map", 2)], &[pc(), reader])
+    };
+    other_partition: DdsMismatch, "a writer in a partition, a reader on the receiver in none", || {
+        let name = [&1_u32.to_le_bytes()[..], &5_u32.to_le_bytes(), b"left\0"].concat();
+        let writer = robot().writer("rt/map", 2).parameter(0x29, &name);
+        examined(&[robot(), writer], &[pc(), pc().reader("rt/map", 2)])
+    };
+    other_type: DdsMismatch, "a writer and a reader on the receiver have types of other names", || {
+        examined(&[robot(), robot().writer("rt/scan", 2)], &[pc(), pc().reader("rt/scan", 2).text(0x07, "demo::Map")])
+    };
+    announcements_are_dropped: FirewallDropsData, "`nft` input rule for the announcements of nodes", || {
+        let net = Net::new();
+        nft(&net.receiver, "inet", "hook input", "udp dport 7400 counter drop");
+        between(&net, &[robot().domain(0)], &[pc().domain(0)])
+    };
+    samples_are_dropped: AnswersDropped, "`nft` input rule for the ports of the nodes of the receiver", || {
+        let net = Net::new();
+        nft(&net.receiver, "inet", "hook input", "udp dport 7410-7500 counter drop");
+        between(&net, &[robot().domain(0)], &[pc().domain(0)])
+    };
+    cyclone_that_is_sent_nothing: ServiceSilent, "a node of Cyclone DDS, whose host drops what is sent to it alone", || {
+        let net = Net::new();
+        nft(&net.sender, "inet", "hook input", "udp dport != 7400 counter drop");
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        examine_for(&net.receiver, "10.9.0.1", &briefly().listening(Duration::from_secs(5)))
+    };
+    cyclone_in_another_domain: DifferentDdsDomain, "nodes of Cyclone DDS in domain 5, and in 0 on the receiver", || {
+        let net = Net::new();
+        let _robot = Cyclone::start(&net.sender, 5, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+        examine_for(&net.receiver, "rt/scan", &briefly())
+    };
+    cyclone_on_the_wrong_interface: AnnouncedElsewhere, "a node of Cyclone DDS on the receiver is restricted to `eth1` (CYCLONEDDS_URI)", || {
+        let net = Net::new();
+        let _second = net.second_lan();
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "eth1", &["r:rt/scan"]);
+        examine_for(&net.receiver, "10.9.0.1", &briefly())
+    };
+    cyclone_on_loopback: AnnouncedElsewhere, "a node of Cyclone DDS on the receiver is restricted to this host (ROS_LOCALHOST_ONLY)", || {
+        let net = Net::new();
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "lo", &["r:rt/scan"]);
+        examine_for(&net.receiver, "10.9.0.1", &briefly())
     };
     own_nodes_elsewhere: AnnouncedElsewhere, "the nodes of the receiver use `eth1`, a node is announced on `eth0`", || {
         let net = Net::new();
@@ -81,9 +149,14 @@ impl Sample {
     }
 
     fn unicast(self, address: &str) -> Self {
-        let IpAddr::V4(address) = address.parse().unwrap() else { panic!("{address} is not IPv4") };
-        let head = [1_u32.to_le_bytes(), 7411_u32.to_le_bytes()].concat();
-        self.parameter(0x31, &[&head[..], &[0; 12], &address.octets()].concat())
+        match address.parse().unwrap() {
+            IpAddr::V4(address) => self.locator(1, address.to_ipv6_compatible().octets()),
+            IpAddr::V6(address) => self.locator(2, address.octets()),
+        }
+    }
+
+    fn locator(self, kind: u32, address: [u8; 16]) -> Self {
+        self.parameter(0x31, &[&kind.to_le_bytes()[..], &7411_u32.to_le_bytes(), &address].concat())
     }
 
     /// Returns a writer or reader of a topic. Reliability is 1 for best effort, 2 for reliable.
@@ -128,20 +201,88 @@ fn announce(host: &Host, interface: &'static str, samples: &[Sample]) -> Stream 
 }
 
 fn examine(host: &Host) -> Report {
-    let target = ServiceTarget::new("talker");
+    examine_for(host, "talker", &briefly())
+}
+
+fn examine_for(host: &Host, name: &str, options: &Options) -> Report {
+    let target = ServiceTarget::new(name);
     examine_and_treat(host, || {
-        on(host, || {
-            examine_service(&target, &briefly(), &mut |_| std::ops::ControlFlow::Continue(())).unwrap()
-        })
+        on(host, || examine_service(&target, options, &mut |_| ControlFlow::Continue(())).unwrap())
     })
 }
 
 /// Looks for the node `talker` of the sender, beside these nodes of the receiver.
 fn examined(there: &[Sample], here: &[Sample]) -> Report {
-    let net = Net::new();
+    between(&Net::new(), there, here)
+}
+
+fn between(net: &Net, there: &[Sample], here: &[Sample]) -> Report {
     let _there = announce(&net.sender, "eth0", there);
     let _here = announce(&net.receiver, "eth0", here);
     examine(&net.receiver)
+}
+
+/// A participant of Cyclone DDS, which has writers and readers of topics.
+struct Cyclone(Child);
+
+impl Cyclone {
+    /// Starts a participant of a domain, restricted to an interface unless that is empty, with `w:TOPIC` or `r:TOPIC` for each
+    /// writer and reader.
+    fn start(host: &Host, domain: u32, interface: &str, ends: &[&str]) -> Self {
+        const NODE: &str = r#"
+import sys
+from dataclasses import dataclass
+from cyclonedds.domain import DomainParticipant
+from cyclonedds.topic import Topic
+from cyclonedds.pub import DataWriter
+from cyclonedds.sub import DataReader
+from cyclonedds.idl import IdlStruct
+@dataclass
+class Sample(IdlStruct, typename="demo::Sample"):
+    text: str
+participant = DomainParticipant(int(sys.argv[1]))
+topics = {name: Topic(participant, name, Sample) for name in {arg[2:] for arg in sys.argv[2:]}}
+ends = [(DataWriter if arg[0] == "w" else DataReader)(participant, topics[arg[2:]]) for arg in sys.argv[2:]]
+print("up", flush=True)
+sys.stdin.read()
+"#;
+        let mut command = host.command(python()).unwrap();
+        if !interface.is_empty() {
+            let interfaces = format!("<Interfaces><NetworkInterface name='{interface}'/></Interfaces>");
+            command.env(
+                "CYCLONEDDS_URI",
+                format!("<CycloneDDS><Domain><General>{interfaces}</General></Domain></CycloneDDS>"),
+            );
+        }
+        command.args(["-c", NODE, &domain.to_string()]).args(ends);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "up\n");
+        Self(child)
+    }
+}
+
+impl Drop for Cyclone {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Returns the Python of the environment that `cargo verify` makes for foreign programs.
+pub(crate) fn python() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines/bin/python")
+}
+
+/// Returns whether Cyclone DDS is installed; prints a note if not.
+pub(crate) fn has_cyclone() -> bool {
+    let output = std::process::Command::new(python()).args(["-c", "import cyclonedds"]).output();
+    let is_installed = output.is_ok_and(|output| output.status.success());
+    if !is_installed {
+        mcast_lab::skip("this test needs cyclonedds (`cargo verify --only has:engines`)");
+    }
+    is_installed
 }
 
 #[test]
@@ -152,4 +293,16 @@ pub(crate) fn nodes_of_one_domain_whose_topics_match() {
     let there = [robot().domain(0), robot().writer("rt/scan", 2)];
     let here = [pc().domain(0), pc().reader("rt/scan", 2)];
     assert_healthy(&examined(&there, &here));
+}
+
+#[test]
+fn nodes_of_cyclone_dds_whose_topics_match() {
+    if !has_programs() || !has_cyclone() {
+        return;
+    }
+    let net = Net::new();
+    let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+    let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+    let report = examine_for(&net.receiver, "10.9.0.1", &briefly().listening(Duration::from_secs(5)));
+    assert_healthy(&report);
 }

@@ -221,12 +221,10 @@ func main() {
 /// A participant of DDS finds others by a group and port that follow from the number of its domain.
 #[test]
 fn participant_of_dds_on_the_wrong_interface_hears_the_others() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines/bin/python");
-    let has_dds = std::process::Command::new(&python).args(["-c", "import cyclonedds"]).output();
-    if !has_programs() || !has_dds.is_ok_and(|output| output.status.success()) {
-        mcast_lab::skip("this test needs cyclonedds (`cargo verify --only has:engines`)");
+    if !has_programs() || !crate::dds::has_cyclone() {
         return;
     }
+    let python = crate::dds::python();
     let net = Net::new();
     let _second = net.second_lan();
     let interface =

@@ -1,12 +1,16 @@
 //! Names that are looked for: services that announce themselves by mDNS, and what keeps a program from them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
 
 use mcast::InterfaceSelector;
 use mcast_doctor::{Id, Report, ServiceTarget, Severity, Verdict, examine_service};
-use mcast_lab::Host;
+use mcast_lab::{Child, Host};
+use mcast_watch::Discovery;
+use mcast_watch::live::DiscoveryOptions;
 use socket2::{Domain, Socket, Type};
 
+use crate::boxes;
 use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, nft, run};
 use crate::treatment::{examine_and_treat, on};
 
@@ -31,6 +35,103 @@ crate::table::cases! {
         let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
         examine(&net.receiver, PRINTER, &[])
     };
+    answers_are_dropped: AnswersDropped, "`nft` input rule for mDNS to the address of the receiver, a name is looked for", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        nft(&net.receiver, "inet", "hook input", "ip daddr 10.9.0.2 udp dport 5353 counter drop");
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    port_is_taken: AddressInUse, "another program has the port of mDNS for itself, a name is looked for", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let _taken = net.receiver.run(|| UdpSocket::bind("0.0.0.0:5353").unwrap()).unwrap();
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    netmask_of_the_receiver: UnreachableAddress, "the receiver has a netmask of /25, a printer is in the other half", || {
+        looked_for(&["10.9.0.1"], PRINTER, |net| {
+            run(&net.receiver, "ip address add 10.9.0.130/25 dev eth0 && ip address del 10.9.0.2/24 dev eth0");
+        })
+    };
+    netmask_of_the_printer: ServiceSilent, "a printer has a netmask of /32, so that its answers do not leave", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        run(&net.sender, "ip address add 10.9.0.9/32 dev eth0 && ip address del 10.9.0.1/24 dev eth0");
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.9"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    printer_is_off: ServiceSilent, "a host repeats the announcement of a printer that is off", || looked_for(&["10.9.0.77"], PRINTER, |_| {});
+    printer_without_ipv4: UnreachableAddress, "a printer announces an address of IPv6, which the receiver has turned off", || {
+        looked_for(&["fd09::1"], PRINTER, |net| {
+            net.receiver.sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        })
+    };
+    two_printers_of_one_name: NameConflict, "two printers on different hosts have one name", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let second = net.lab.host("second").unwrap();
+        let _port = second.connect("eth0", &net.lan, &["10.9.0.3/24"]).unwrap();
+        let _printers = [
+            announce_as(&net.sender, PRINTER, "printer", &["10.9.0.1"]),
+            announce_as(&second, PRINTER, "copier", &["10.9.0.3"]),
+        ];
+        examine(&net.receiver, PRINTER, &[])
+    };
+    translated_port: NotAnnounced, "the network of a container translates the port of a responder, so that it is not 5353", || {
+        let net = Net::new();
+        nft(&net.sender, "ip", "hook output", "udp sport 5353 udp sport set 40000 counter");
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        let report = examine(&net.receiver, PRINTER, &[]);
+        let evidence = format!("{:?}", report.findings[0].evidence);
+        assert!(evidence.contains("from another port than 5353"), "{report:#?}");
+        report
+    };
+    avahi_on_another_interface: NotAnnounced, "avahi publishes a printer on `eth1` only (`allow-interfaces`), `eth0` leads to the receiver", || {
+        let net = Net::new();
+        let other = net.lab.switch("other").unwrap();
+        let _second = net.sender.connect("eth1", &other, &["10.8.0.1/24"]).unwrap();
+        let neighbor = net.lab.host("neighbor").unwrap();
+        let _port = neighbor.connect("eth0", &other, &["10.8.0.3/24"]).unwrap();
+        let _avahi = Avahi::start(&net.sender, "eth1", &neighbor);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_behind_a_router: NotAnnounced, "avahi publishes a printer behind a router, which forwards unicast", || {
+        let net = Net::new();
+        let far = net.lab.switch("far").unwrap();
+        let (router, printer) = (net.lab.router("router").unwrap(), net.lab.host("printer").unwrap());
+        let _ports = [
+            router.connect("eth0", &net.lan, &["10.9.0.254/24"]).unwrap(),
+            router.connect("eth1", &far, &["10.7.0.254/24"]).unwrap(),
+            printer.connect("eth0", &far, &["10.7.0.1/24"]).unwrap(),
+        ];
+        printer.add_route_via("0.0.0.0/0", "10.7.0.254").unwrap();
+        net.receiver.add_route_via("10.7.0.0/24", "10.9.0.254").unwrap();
+        let _avahi = Avahi::start(&printer, "eth0", &router);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_on_an_isolated_port: NotAnnounced, "avahi publishes a printer, and the access point isolates it from the receiver", || {
+        let net = Net::new();
+        let switch = net.lan.inside();
+        for port in boxes::ports(&switch) {
+            run(&switch, &format!("bridge link set dev {port} isolated on"));
+        }
+        let neighbor = net.lab.host("neighbor").unwrap();
+        let _port = neighbor.connect("eth0", &net.lan, &["10.9.0.3/24"]).unwrap();
+        let _avahi = Avahi::start(&net.sender, "eth0", &neighbor);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_behind_its_firewall: NotAnnounced, "avahi has published a printer, and its host drops what it sends since then", || {
+        let net = Net::new();
+        let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
+        nft(&net.sender, "inet", "hook output", "udp sport 5353 counter drop");
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_without_a_service: ServiceSilent, "avahi publishes the file of a service that does not run", || {
+        let net = Net::new();
+        let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
+        examine(&net.receiver, PRINTER, &[])
+    };
 }
 
 const PRINTER: &str = "Office printer";
@@ -48,12 +149,12 @@ fn record(owner: &[&str], kind: u16, class: u16, data: &[u8]) -> Vec<u8> {
     [&name(owner)[..], &kind.to_be_bytes(), &class.to_be_bytes(), &[0, 0, 0, 120], &length, data].concat()
 }
 
-/// Returns the announcement of a printer on port 631.
-fn announcement(instance: &str, addresses: &[&str]) -> Vec<u8> {
+/// Returns the announcement of a printer on port 631 of a host.
+fn announcement(instance: &str, host: &str, addresses: &[&str]) -> Vec<u8> {
     const UNIQUE: u16 = 0x8001;
     let service = ["_ipp", "_tcp", "local"];
     let instance = [&[instance], &service[..]].concat();
-    let host = ["printer", "local"];
+    let host = [host, "local"];
     let port = [&[0, 0, 0, 0][..], &631_u16.to_be_bytes(), &name(&host)].concat();
     let mut records = vec![
         record(&service, 12, 1, &name(&instance)),
@@ -70,6 +171,11 @@ fn announcement(instance: &str, addresses: &[&str]) -> Vec<u8> {
 
 /// Announces a printer on `eth0` of a host until it is dropped.
 fn announce(host: &Host, instance: &str, addresses: &[&str]) -> Stream {
+    announce_as(host, instance, "printer", addresses)
+}
+
+/// Like [`announce`], with the name that the host has.
+fn announce_as(host: &Host, instance: &str, name: &str, addresses: &[&str]) -> Stream {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -78,8 +184,73 @@ fn announce(host: &Host, instance: &str, addresses: &[&str]) -> Stream {
         socket.set_multicast_ttl_v4(255).unwrap();
         UdpSocket::from(socket)
     };
-    let message = announcement(instance, addresses);
+    let message = announcement(instance, name, addresses);
     Stream::of(host.run(open).unwrap(), (GROUP, 5353).into(), move |_| message.clone())
+}
+
+/// An avahi daemon that publishes a printer from a file, on one interface.
+struct Avahi {
+    daemon: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Avahi {
+    /// Starts it, and waits until another host has the printer with an address.
+    fn start(host: &Host, interface: &str, neighbor: &Host) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        let settings =
+            format!("[server]\nuse-ipv6=no\nallow-interfaces={interface}\nenable-dbus=no\n[publish]\n");
+        let service = format!(
+            "<service-group><name>{PRINTER}</name><service><type>_ipp._tcp</type><port>631</port></service></service-group>"
+        );
+        std::fs::write(folder.path().join("avahi.conf"), settings).unwrap();
+        std::fs::create_dir(folder.path().join("services")).unwrap();
+        std::fs::write(folder.path().join("services/printer.service"), service).unwrap();
+        // The daemon has its socket and its process id below /run.
+        let script = format!(
+            "mount -t tmpfs tmpfs /run && mount --bind {path}/services /etc/avahi/services && \
+             PATH=$PATH:/usr/sbin exec avahi-daemon -f {path}/avahi.conf --no-drop-root --no-chroot --no-rlimits"
+        );
+        let mut command = host.command("unshare").unwrap();
+        let daemon = command.args(["--mount", "sh", "-c", &script]).spawn().unwrap();
+        wait_for(neighbor, PRINTER);
+        Self { daemon, _folder: folder }
+    }
+}
+
+impl Drop for Avahi {
+    fn drop(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+    }
+}
+
+/// Waits until a host finds what has a name, with an address.
+pub(crate) fn wait_for(host: &Host, name: &str) {
+    let options = DiscoveryOptions { ask: true, ..DiscoveryOptions::default() };
+    let discovery = host.run(|| Discovery::open(&options).unwrap()).unwrap();
+    let begin = Instant::now();
+    let is_it =
+        |entry: &mcast_watch::discovery::Discovered| entry.matches(name) && !entry.addresses.is_empty();
+    while !discovery.entries().iter().any(is_it) {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "{name} is not announced: {:#?}",
+            discovery.entries()
+        );
+        drop(discovery.next_event(Some(Duration::from_millis(50))));
+    }
+    discovery.close();
+}
+
+/// Returns whether avahi is installed; prints a note if not.
+pub(crate) fn has_avahi() -> bool {
+    let is_installed = std::path::Path::new("/usr/sbin/avahi-daemon").exists();
+    if !is_installed {
+        mcast_lab::skip("this test needs avahi-daemon");
+    }
+    is_installed
 }
 
 fn listen(host: &Host) -> TcpListener {

@@ -81,7 +81,12 @@ pub(crate) fn all() -> Vec<&'static Case> {
 pub(crate) fn assert_named(cases: &[Case], name: &str) {
     let case = cases.iter().find(|case| case.name == name).expect("an injection of this module");
     let needs_tracing = NEEDS_TRACING.contains(&case.id) || TRACED_CASES.contains(&case.name);
-    if crate::net::has_programs() && (!needs_tracing || crate::drops::can_trace()) {
+    let has_foreign = match case.name.split_once('_') {
+        Some(("avahi", _)) => services::has_avahi(),
+        Some(("cyclone", _)) => dds::has_cyclone(),
+        _ => true,
+    };
+    if has_foreign && crate::net::has_programs() && (!needs_tracing || crate::drops::can_trace()) {
         let report = crate::treatment::inject_and_treat(case.name, case.id, case.inject);
         assert_only(&report, case.id);
         crate::goals::assert_remedies(case, &report);
