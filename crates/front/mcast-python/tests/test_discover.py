@@ -69,20 +69,27 @@ def test_a_coroutine_discovers(other: lab.Host) -> None:
     assert isinstance(pymcast.discover(timeout=0.1, interface="one"), list)
 
 
-def test_a_change_is_not_lost_when_a_call_is_cancelled(other: lab.Host) -> None:
+def test_a_change_is_not_lost_when_a_call_is_cancelled(other: lab.Host, port: int) -> None:
+    def send(group: str) -> None:
+        with pymcast.Sender(f"{group}:{port}", interface="one") as sender:
+            sender.send(b"traffic")
+
     async def watch() -> None:
         async with aio.Discovery("one") as discovery:
             for number in range(5):
+                group = f"239.40.0.{number}"
                 cancelled = asyncio.create_task(discovery.next())
-                # The task starts, and its thread waits for a quarter of a second, also after it is cancelled.
+                # The task starts. Its thread waits for a quarter of a second, also after it is cancelled.
                 await asyncio.sleep(0)
                 cancelled.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await cancelled
-                notify(other, f"clock-{number}", "alive")
-                while (event := await asyncio.wait_for(discovery.next(), 20)) is not None:
-                    if f"clock-{number}" in event.entry.id:
-                        break
+                other.run(lambda group=group: send(group))
+                while found(discovery.entries(), group) is None:
+                    await asyncio.sleep(0.001)
+                event = await asyncio.wait_for(discovery.next(), 20)
+                while event is not None and (event.event, event.entry.id) != ("appeared", group):
+                    event = await asyncio.wait_for(discovery.next(), 20)
                 assert event is not None
 
     asyncio.run(watch())
