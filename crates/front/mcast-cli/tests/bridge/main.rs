@@ -35,6 +35,7 @@ mod rabbitmq_cluster;
 mod rabbitmq_server;
 mod redis;
 mod redis_cluster;
+mod relayed;
 mod renewed;
 mod reverse;
 #[path = "../command/schemas.rs"]

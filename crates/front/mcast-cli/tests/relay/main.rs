@@ -28,6 +28,7 @@ mod schemas;
 #[path = "../command/set_clock.rs"]
 mod set_clock;
 mod sites;
+mod snapshot;
 #[path = "../command/stalled.rs"]
 mod stalled;
 mod streams;

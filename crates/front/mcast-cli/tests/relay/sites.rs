@@ -81,10 +81,17 @@ impl Sites {
             host
         };
         let (name, host, relay) = (name.to_owned(), add(&format!("{name}-host"), 1), add(name, 9));
-        let made =
-            mcast(&relay, &["keys", "make", "--tunnel", &self.file(&format!("{name}.private"))]).succeeded();
-        self.keys.borrow_mut().insert(name.clone(), made.text().trim().to_owned());
-        Site { name, number, host, relay, nat: None }
+        let site = Site { name, number, host, relay, nat: None };
+        self.renew_key(&site);
+        site
+    }
+
+    /// Makes a key pair for a site; [`Self::key`] writes the key files.
+    pub(crate) fn renew_key(&self, site: &Site) {
+        let file = self.file(&format!("{}.private", site.name));
+        let _ = std::fs::remove_file(&file);
+        let made = mcast(&site.relay, &["keys", "make", "--tunnel", &file]).succeeded();
+        self.keys.borrow_mut().insert(site.name.clone(), made.text().trim().to_owned());
     }
 
     /// Starts a relay with the key of its site.
