@@ -370,7 +370,9 @@ mod tests {
         let place = DiscoveryPlace { interface: on, vlan: None };
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Rtps, place, id: id.into() };
         let source = DiscoverySource::Ip((from.parse::<IpAddr>().unwrap(), 40_000).into());
-        Discovered::new(key, kind, name, source, Time::from_secs(1))
+        let mut entry = Discovered::new(key, kind, source, Time::from_secs(1));
+        entry.name = name.into();
+        entry
     }
 
     fn with(mut entry: Discovered, fields: &[(&str, &str)]) -> Discovered {
