@@ -56,6 +56,7 @@ pub(crate) fn specialists_step() -> Step {
         if !matches!(installed.verdict, Verdict::Passed) {
             return Ok(installed);
         }
+        specialists::unpack_resolved()?;
         let environment = [("PATH", specialists::path()?.to_string_lossy().into_owned())];
         run_selected(specialists::filter(), specialists::PACKAGE, &environment, options)
     })

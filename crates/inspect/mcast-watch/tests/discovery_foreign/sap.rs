@@ -80,3 +80,38 @@ fn sessions_of_ffmpeg_are_listed_with_their_streams_and_leave_when_it_ends() {
     }
     drop((first, second));
 }
+
+#[test]
+fn session_of_vlc_is_listed_with_its_stream() {
+    if !has_programs(&["ffmpeg", "cvlc", "setpriv"]) {
+        return;
+    }
+    let segment = Segment::new(1, 0.0, 0);
+    let discoveries = [segment.discover(false, true), segment.discover(false, false)];
+    let folder = tempfile::tempdir().unwrap();
+    let movie = folder.path().join("movie.ts").display().to_string();
+    let source = "testsrc=size=64x48:rate=5:duration=60";
+    let arguments = ["-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-f", "mpegts", &movie];
+    crate::output(&segment.hosts[0], "ffmpeg", &arguments);
+    std::process::Command::new("chmod")
+        .args(["-R", "a+rX", &folder.path().display().to_string()])
+        .status()
+        .unwrap();
+    // It does not run as root.
+    let out = "#rtp{dst=239.255.1.9,port=5004,mux=ts,sap,name=Session of VLC,ttl=2}";
+    let vlc =
+        ["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc", "-q", "--loop", &movie, "--sout", out];
+    let running = Running::start(&segment.hosts[0], "setpriv", &vlc);
+    let session = BTreeSet::from([("Session of VLC".to_owned(), "239.255.1.9:5004".to_owned())]);
+    // It names its host by what the system calls it.
+    let of_vlc = |entry: &Discovered| {
+        let facts = facts(entry).into_iter();
+        facts.map(|(name, _, stream)| (name, stream)).collect::<Vec<_>>()
+    };
+    let find = |discovery| found(discovery, DiscoveryProtocol::Sap, of_vlc);
+    for discovery in &discoveries {
+        let took = wait_until("the session", discovery, &session, || find(discovery));
+        eprintln!("the session after {took:?}");
+    }
+    drop(running);
+}

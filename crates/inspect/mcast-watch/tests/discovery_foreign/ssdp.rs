@@ -226,3 +226,65 @@ fn routers_of_miniupnpd_are_those_that_the_browser_shows_and_describe_themselves
     assert_eq!(value("friendly name"), "A foreign router");
     drop(running);
 }
+
+/// Asks minissdpd for all that it knows, by the socket of its clients, and prints `USN` of each.
+const CLIENT: &str = r#"
+import socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(bytes([3, 0]))
+data = b""
+client.settimeout(2)
+def need(count):
+    global data
+    while len(data) < count:
+        more = client.recv(65536)
+        if not more: sys.exit(0)
+        data += more
+def take(count):
+    global data
+    need(count)
+    taken, data = data[:count], data[count:]
+    return taken
+def text():
+    length = 0
+    while True:
+        byte = take(1)[0]
+        length = length << 7 | byte & 0x7f
+        if not byte & 0x80: return take(length).decode()
+for _ in range(take(1)[0]):
+    url, kind, name = text(), text(), text()
+    print(name)
+"#;
+
+#[test]
+fn devices_are_those_that_minissdpd_keeps() {
+    if !is_installed() || !has_programs(&["minissdpd"]) {
+        return;
+    }
+    let segment = Segment::new(4, 0.0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (socket, process) = (path("sock"), path("pid"));
+    let arguments = ["-d", "-i", "eth0", "-s", &socket, "-p", &process, "-t", "255"];
+    let _keeper = Running::start(&segment.hosts[3], "/usr/sbin/minissdpd", &arguments);
+    let discovery = segment.discover(true, true);
+    let mut dice = Dice::new(11);
+    let devices: Vec<Device> = (0..3).map(|number| Device::drawn(&mut dice, number)).collect();
+    let start = |(device, host): (&Device, &Host)| device.start(host, 1_800);
+    let mut running: Vec<Running> = devices.iter().zip(&segment.hosts).map(start).collect();
+    let kept = || {
+        let text = output(&segment.hosts[3], "/usr/bin/python3", &["-c", CLIENT, &socket]);
+        let names = text.lines().filter_map(|line| line.strip_prefix("uuid:")?.split_once("::"));
+        names.map(|(id, kind)| (id.to_owned(), kind.to_owned())).collect::<BTreeSet<_>>()
+    };
+    let agree = |what: &str, devices: &[Device]| {
+        let expected = of_all(devices);
+        // It keeps what is announced and asks at its start only.
+        wait_until(what, &discovery, &expected, kept);
+        wait_until(what, &discovery, &expected, || found(&discovery, DiscoveryProtocol::Ssdp, facts));
+    };
+    agree("three devices", &devices);
+    running.remove(0).end();
+    agree("two devices", &devices[1..]);
+}

@@ -379,3 +379,82 @@ fn services_are_found_within_two_seconds_of_asking_and_resolved() {
     });
     assert!(binary, "a binary value");
 }
+
+/// Returns systemd-resolved as `cargo verify --only specialists` unpacks it: its package would take over the names of the machine.
+fn resolved() -> Option<String> {
+    let unpacked =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../target/resolved/lib/systemd/systemd-resolved");
+    let candidates = [unpacked, "/usr/lib/systemd/systemd-resolved"];
+    let found = candidates.into_iter().find(|path| Path::new(path).exists()).map(str::to_owned);
+    if found.is_none() {
+        mcast_lab::skip("mDNS beside systemd-resolved: it is not there");
+    }
+    found
+}
+
+/// Its users and its files are its own; what would be managed by networkd is in the file of the link.
+const RESOLVED: &str = r#"set -e
+echo 'systemd-resolve:x:65533:65533::/:/bin/false' | cat /etc/passwd - > $1/passwd
+echo 'systemd-resolve:x:65533:' | cat /etc/group - > $1/group
+mount --bind $1/passwd /etc/passwd
+mount --bind $1/group /etc/group
+mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind $1/etc /etc/systemd
+hostname $2
+mkdir -p /run/systemd/resolve /run/systemd/netif/links
+chown 65533:65533 /run/systemd/resolve
+printf 'ADMIN_STATE=configured\nOPER_STATE=routable\nMDNS=yes\n' > /run/systemd/netif/links/$3
+exec $4"#;
+
+#[test]
+fn services_of_systemd_resolved_are_those_that_avahi_lists() {
+    let (Some(_), Some(resolved)) = (specialists(), resolved()) else { return };
+    let network = Network::new();
+    let browser = Avahi::new(&network.hosts[1], true);
+    let discovery = network.discover(true);
+    let host = &network.hosts[2];
+    let folder = tempfile::tempdir().unwrap();
+    let services = folder.path().join("etc/dnssd");
+    fs::create_dir_all(&services).unwrap();
+    fs::write(
+        folder.path().join("etc/resolved.conf"),
+        "[Resolve]\nMulticastDNS=yes\nLLMNR=no\nDNSStubListener=no\n",
+    )
+    .unwrap();
+    // It runs as another user.
+    let open = ["-R", "a+rX", &folder.path().display().to_string()].map(str::to_owned);
+    let publish = |number: u32, name: &str| {
+        let text =
+            format!("[Service]\nName={name}\nType=_ipp._tcp\nPort={}\nTxtText=ty=Model7\n", 631 + number);
+        fs::write(services.join(format!("{number}.dnssd")), text).unwrap();
+        assert!(Command::new("chmod").args(&open).status().unwrap().success());
+    };
+    publish(0, "Printer");
+    publish(1, "a b");
+    let index = host.interface_index("eth0").unwrap().to_string();
+    let path = folder.path().display().to_string();
+    let arguments = ["--mount", "--uts", "sh", "-c", RESOLVED, "sh", &path, host.name(), &index, &resolved];
+    let start = || Program::start(host, "unshare", &arguments);
+    let agree = |expected: &[&str]| {
+        let expected: BTreeSet<Service> =
+            expected.iter().map(|name| ((*name).to_owned(), "_ipp._tcp".to_owned())).collect();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (ours, theirs) = (listed(&discovery), browser.browse());
+            if ours == theirs && ours == expected {
+                break;
+            }
+            assert!(Instant::now() < end, "{expected:?}: listed {ours:?}, avahi {theirs:?}");
+        }
+    };
+    let daemon = start();
+    agree(&["Printer", "a b"]);
+    let entry = discovery.entries().into_iter().find(|entry| entry.name == "Printer".into()).unwrap();
+    assert_eq!((entry.port, entry.host.to_string().as_str()), (Some(631), "h3.local"));
+    // Killed, it says no goodbye, so that what is gone is listed until it lapses.
+    drop(daemon);
+    fs::remove_file(services.join("0.dnssd")).unwrap();
+    publish(2, "KITCHEN");
+    let _daemon = start();
+    agree(&["Printer", "KITCHEN", "a b"]);
+}

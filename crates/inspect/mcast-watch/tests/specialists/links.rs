@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use mcast_lab::{Child, Host, Lab, has_program, skip};
 use mcast_watch::discovery::DiscoveryProtocol;
 
-use super::{agree, discover, entries, field};
+use super::{Conversation, agree, discover, entries, field};
 
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -238,4 +238,142 @@ fn ospf_routers_are_those_that_bird_lists() {
     );
     daemons.remove(2).kill().unwrap();
     agree("two routers", &discovery, LIMIT, specialist, found, |seen| seen.len() == 2);
+}
+
+/// Daemons of FRR on a host: those that speak PIM.
+fn start_frr(host: &Host, folder: &Path) -> Vec<Child> {
+    let own = folder.join(host.name());
+    fs::create_dir(&own).unwrap();
+    // Its daemons run as another user.
+    for (folder, mode) in [(folder, 0o755), (&own, 0o777)] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let path = |name: &str| own.join(name).display().to_string();
+    fs::write(path("conf"), "interface eth0\n ip pim\n ip pim hello 1 4\n").unwrap();
+    let start = |daemon: &str| {
+        let mut command = host.command(format!("/usr/lib/frr/{daemon}")).unwrap();
+        let (socket, process) = (path("zserv.api"), path(&format!("{daemon}.pid")));
+        command.args(["-f", &path("conf"), "-z", &socket, "-i", &process, "-A", "127.0.0.1"]);
+        command.args(["--vty_socket", &own.display().to_string()]).own_group();
+        command.spawn().unwrap()
+    };
+    vec![start("zebra"), start("pimd")]
+}
+
+#[test]
+fn pim_routers_are_those_that_frr_lists() {
+    let purpose = "PIM routers beside FRR";
+    if !is_root(purpose) || !has_program("/usr/lib/frr/pimd", "--version", purpose) {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let hosts: Vec<Host> = (1..=3)
+        .map(|number| {
+            let host = lab.host(&format!("r{number}")).unwrap();
+            host.connect("eth0", &lan, &[&format!("10.0.0.{number}/24")]).unwrap();
+            host
+        })
+        .collect();
+    let mut daemons: Vec<_> = hosts.iter().map(|host| start_frr(host, folder.path())).collect();
+    let observer = lab.host("observer").unwrap();
+    observer.connect("eth0", &lan, &["10.0.0.99/24"]).unwrap();
+    let discovery = discover(&observer, false);
+    // What the first router lists, and itself.
+    let specialist = || {
+        let mut command = hosts[0].command("vtysh").unwrap();
+        let folder = folder.path().join("r1").display().to_string();
+        command.args(["--vty_socket", &folder, "-d", "pimd", "-c", "show ip pim neighbor"]);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let neighbors = rows.filter(|row| row.first() == Some(&"eth0")).map(|row| row[1].to_owned());
+        neighbors.chain(["10.0.0.1".to_owned()]).collect::<BTreeSet<_>>()
+    };
+    let found =
+        || entries(&discovery, DiscoveryProtocol::Pim).iter().map(|entry| entry.name.to_string()).collect();
+    agree("three routers", &discovery, LIMIT, specialist, found, |seen| seen.len() == 3);
+    let all = entries(&discovery, DiscoveryProtocol::Pim);
+    assert!(all.iter().all(|entry| field(entry, "hold time") == "4 s"), "{all:#?}");
+    daemons.remove(2).iter_mut().for_each(|daemon| daemon.kill().unwrap());
+    agree("two routers", &discovery, LIMIT, specialist, found, |seen| seen.len() == 2);
+}
+
+/// Speaks HSRP version 1 every 300 ms: no free program does, but that of a router of Cisco.
+const HSRP_ROUTER: &str = r#"
+import sys, time
+from scapy.all import Ether, IP, UDP, get_if_hwaddr, sendp
+from scapy.layers.hsrp import HSRP
+state, priority, group, virtual, own = sys.argv[1:]
+message = HSRP(state=int(state), priority=int(priority), group=int(group), virtualIP=virtual, hellotime=1, holdtime=3)
+frame = Ether(dst="01:00:5e:00:00:02", src=get_if_hwaddr("eth0")) / IP(src=own, dst="224.0.0.2", ttl=1) / UDP(sport=1985, dport=1985) / message
+while True:
+    sendp(frame, iface="eth0", verbose=False)
+    time.sleep(0.3)
+"#;
+
+/// Prints each message of HSRP as scapy reads it.
+const HSRP_READER: &str = r#"
+from scapy.all import IP, sniff
+from scapy.layers.hsrp import HSRP
+def show(packet):
+    if HSRP in packet:
+        read = packet[HSRP]
+        states = {16: "active", 8: "standby", 4: "speak", 2: "listen", 1: "learn", 0: "initial"}
+        print(packet[IP].src, read.group, states[read.state], read.priority, read.virtualIP, flush=True)
+sniff(iface="eth0", filter="udp port 1985", prn=show, store=False, started_callback=lambda: print("ready", flush=True))
+"#;
+
+#[test]
+fn hsrp_routers_are_those_that_scapy_reads() {
+    const PYTHON: &str = "/usr/bin/python3";
+    let purpose = "HSRP beside scapy";
+    let has_scapy = std::process::Command::new(PYTHON).args(["-c", "import scapy"]).status();
+    if !is_root(purpose) || !has_scapy.is_ok_and(|status| status.success()) {
+        return skip(purpose);
+    }
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let observer = lab.host("observer").unwrap();
+    observer.connect("eth0", &lan, &["10.0.0.99/24"]).unwrap();
+    let discovery = discover(&observer, false);
+    let mut reader = Conversation::start(&observer, PYTHON, &["-c", HSRP_READER]);
+    assert_eq!(reader.line(), "ready");
+    let mut routers = Vec::new();
+    for (number, arguments) in
+        [["16", "110", "5", "10.0.0.254"], ["8", "100", "5", "10.0.0.254"], ["16", "120", "7", "10.0.0.253"]]
+            .iter()
+            .enumerate()
+    {
+        let host = lab.host(&format!("r{number}")).unwrap();
+        let own = format!("10.0.0.{}", number + 1);
+        host.connect("eth0", &lan, &[&format!("{own}/24")]).unwrap();
+        let mut command = host.command(PYTHON).unwrap();
+        routers.push(command.args(["-c", HSRP_ROUTER]).args(arguments).arg(&own).spawn().unwrap());
+    }
+    let mut read = BTreeSet::new();
+    agree(
+        "three routers",
+        &discovery,
+        LIMIT,
+        || {
+            read.insert(reader.line());
+            read.clone()
+        },
+        || {
+            let all = entries(&discovery, DiscoveryProtocol::Hsrp).into_iter();
+            all.map(|entry| {
+                let group = entry.service.to_string().replace("group ", "");
+                let values = ["state", "priority", "virtual address"].map(|name| field(&entry, name));
+                format!("{} {group} {}", entry.name, values.join(" "))
+            })
+            .collect()
+        },
+        |seen| seen.len() == 3,
+    );
+    routers.iter_mut().for_each(|router| router.kill().unwrap());
+    let found = || entries(&discovery, DiscoveryProtocol::Hsrp).len();
+    agree("none", &discovery, LIMIT, || BTreeSet::from([0]), || BTreeSet::from([found()]), |_| true);
+    reader.child.kill().unwrap();
 }
