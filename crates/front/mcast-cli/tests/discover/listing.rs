@@ -1,8 +1,9 @@
 //! The table, objects, changes, and one name.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use mcast::{Receiver, Sender};
+use mcast::Receiver;
 use mcast_lab::{Host, Lab};
 use mcast_packet::payload::{Rtps, RtpsPrefix};
 
@@ -190,8 +191,8 @@ fn named_domains_and_universes_are_joined() {
     let arguments = ["discover", "--watch", "--domain", "42", "--universe", "300,301"];
     let (_folder, running) = crate::support::start_with_processes(&lan.b, 1_000, &arguments);
     running.stderr.wait_for("listening");
-    let sender = lan.a.run(|| Sender::builder().build().unwrap()).unwrap();
-    let send = |payload: &[u8], group: &str| sender.send_to(payload, group.parse().unwrap()).unwrap();
+    let socket = lan.a.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+    let send = |payload: &[u8], group: &str| socket.send_to(payload, group).unwrap();
     let universe = |universe: u16| {
         let mut packet = b"\x00\x10\x00\x00ASC-E1.17\0\0\0\x70\0\0\0\0\x04".to_vec();
         packet.extend([9; 16]);
@@ -220,12 +221,14 @@ fn named_domains_and_universes_are_joined() {
 /// A trunk is heard, but asked only untagged, which is stated.
 #[test]
 fn vlans_that_are_not_asked_are_noted() {
-    let lan = Lan::new();
+    let lab = Lab::new().unwrap();
+    let (switch, server) = (lab.host("switch").unwrap(), lab.host("server").unwrap());
+    lab.link(&switch, "eth0", &["10.0.0.1/24"], &server, "eth0", &["10.0.0.2/24"]).unwrap();
     for (arguments, is_noted) in [(&["--ask"][..], true), (&[], false)] {
-        let running = discover(&lan.b, &[arguments, &["--watch", "neighbor"]].concat());
+        let running = discover(&server, &[arguments, &["--watch", "neighbor"]].concat());
         let tagged = LLDP.replace("020000000001 88cc", "020000000001 8100 0014 88cc");
         eventually("the switch", || {
-            program(&lan.a, "python3", &["-c", &tagged], false).end().succeeded();
+            program(&switch, "python3", &["-c", &tagged], false).end().succeeded();
             running.stdout.text().contains("on eth0 VLAN 20 (lldp)")
         });
         let ended = running.signalled(libc::SIGINT);

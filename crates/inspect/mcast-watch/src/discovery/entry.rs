@@ -243,6 +243,10 @@ impl Discovered {
 /// Returns a name in lowercase, without a dot at its end, as people type it: apostrophes, hyphens and spaces that keyboards do not
 /// have become plain ones, and the escapes with three digits that other tools print (RFC 1035 section 5.1) characters.
 fn as_typed(name: &str) -> String {
+    // Most names are plain, and a screen compares thousands of them.
+    if name.is_ascii() && !name.contains('\\') {
+        return name.trim_end_matches('.').to_ascii_lowercase();
+    }
     let bytes = name.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -440,10 +440,18 @@ mod tests {
         file
     }
 
-    /// The list is redrawn once per second, so that 50 ms are 5 % of a core.
+    /// Returns the processor time of this thread; where the system does not list it, the time.
+    fn processor_time() -> Duration {
+        match std::fs::read_to_string("/proc/thread-self/schedstat") {
+            Ok(statistics) => Duration::from_nanos(statistics.split(' ').next().unwrap().parse().unwrap()),
+            Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap(),
+        }
+    }
+
+    /// The list is redrawn once per second, so that 50 ms are 5 % of a core. A build for tests takes several times as long.
     #[test]
     fn five_thousand_services_are_redrawn_in_time_and_can_be_filtered() {
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
         let file = CaptureFile::from_reader(Cursor::new(printers(5_000)), "printers").unwrap();
         let discovery = Discovery::start(file.into()).unwrap();
         while !discovery.is_over() {
@@ -460,12 +468,11 @@ mod tests {
         let mut state = State::new(&discovery, &plan, Theme::new(true));
         let mut terminal = Terminal::new(TestBackend::new(160, 50)).unwrap();
         let mut redraw = |state: &mut State<'_>| {
-            let start = Instant::now();
+            let start = processor_time();
             state.refresh();
             terminal.draw(|frame| state.draw(frame)).unwrap();
-            (start.elapsed(), terminal.backend().to_string())
+            (processor_time() - start, terminal.backend().to_string())
         };
-        // Other programs may interrupt some of them.
         let (fastest, picture) = (0..10).map(|_| redraw(&mut state)).min().unwrap();
         assert!(picture.contains("5,000 of 5,000") && picture.contains("Printer 0045"), "{picture}");
         state.filter.text = "printer 49".into();
