@@ -10,7 +10,7 @@ use crate::support::{MCAST, Running, eventually, program, start};
 
 const GROUP: &str = "239.1.2.3%eth0:7000";
 /// What the publisher retains when the bridge starts.
-const STORED: u64 = 60_000;
+const STORED: u64 = 30_000;
 /// What it publishes while the relay is gone, and after.
 const LIVE: u64 = 1_000;
 
@@ -34,7 +34,7 @@ fn a_relay_that_restarts_while_a_bridge_catches_up_costs_no_message() {
 
     // The rate makes the bridge need seconds to catch up.
     let arguments = ["publish", GROUP, "--name", "prices", "--ttl", "4", "--history", "64M", "--json"];
-    let slow = ["--rate", "16Mbit", "--linger", "1m"];
+    let slow = ["--rate", "8Mbit", "--linger", "1m"];
     let mut publisher = program(&publishing, MCAST, &[&arguments[..], &slow].concat(), true);
     write(&mut publisher, 0..STORED);
     let mut first = relay(&relaying);
