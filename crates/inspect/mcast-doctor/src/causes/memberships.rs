@@ -193,7 +193,7 @@ fn kernel_without_igmp(observation: &Observation) -> Vec<Finding> {
         .evidence(EvidenceKind::Setting, "net.ipv4.igmp_qrv", "does not exist")
         .evidence(EvidenceKind::Table, "/proc/net/igmp", "does not exist")
         .advise(Tool::Network, "On WSL 2, join the group on Windows, too, in the mirrored mode: `mcast recv GROUP:PORT --discard` there reports it.")
-        .advise(Tool::Program, "Or use an IPv6 group, which this kernel reports, or a kernel that was built with CONFIG_IP_MULTICAST.");
+        .advise(Tool::Program, "Use an IPv6 group, which this kernel reports, or a kernel that was built with CONFIG_IP_MULTICAST.");
     vec![finding]
 }
 

@@ -84,7 +84,7 @@ fn container_bridge(observation: &Observation) -> Vec<Finding> {
     .evidence(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace")
     .evidence(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name()))
     .with_all_evidence(marker)
-    .advise(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan).").advise(Tool::Mcast, format!("Or run `mcast relay {} from eth0 to docker:NAME` on the host.", interest.destination()));
+    .advise(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan).").advise(Tool::Mcast, format!("Run `mcast relay {} from eth0 to docker:NAME` on the host.", interest.destination()));
     vec![finding]
 }
 
