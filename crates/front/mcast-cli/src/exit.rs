@@ -326,6 +326,9 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
             format!("`mcast sniff {name}` shows its packets (IP protocol {protocol}); sockets without root receive UDP only")
         });
     }
+    if let Some(interface) = words::interface(text) {
+        return Some(interface);
+    }
     let (_, hint) = words::group(text)?;
     Some(format!("{hint} `mcast explain --names` lists all names"))
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use mcast::group::WellKnown;
 use mcast_doctor::Id;
 
 use crate::words;
@@ -17,13 +18,22 @@ pub(crate) fn correct(
     arguments: &[OsString],
     definition: fn() -> clap::Command,
 ) -> clap::Error {
+    let typed = [ContextKind::InvalidValue, ContextKind::InvalidArg].map(|kind| text_of(&error, kind));
+    if let Some(tip) = typed.iter().flatten().find_map(|word| words::interface(word)) {
+        return with_tip(error, tip);
+    }
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text_of(&error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            match words::command(&word).filter(|_| error.get(ContextKind::SuggestedSubcommand).is_none()) {
-                Some(command) => with_tip(error, format!("the command for that is `mcast {command}`")),
-                None => error,
-            }
+            let tip = match (words::command(&word), explained(&word)) {
+                (Some(command), _) => Some(format!("the command for that is `mcast {command}`")),
+                (None, Some(subject)) => Some(format!("`mcast explain {subject}` is about that")),
+                (None, None) if error.get(ContextKind::SuggestedSubcommand).is_some() => return error,
+                (None, None) => words::similar_command(&word)
+                    .map(|command| format!("the command for that is `mcast {command}`")),
+            };
+            error.remove(ContextKind::SuggestedSubcommand);
+            tip.into_iter().fold(error, with_tip)
         }
         ErrorKind::ValueValidation if text_of(&error, ContextKind::InvalidArg).as_deref() == Some("[to]") => {
             let word = text_of(&error, ContextKind::InvalidValue).unwrap_or_default();
@@ -52,6 +62,15 @@ pub(crate) fn correct(
         }
         _ => error,
     }
+}
+
+/// Returns what `mcast explain` explains of a word: a finding, a term, or a group.
+fn explained(word: &str) -> Option<String> {
+    let word = word.to_lowercase();
+    let is_known = word.parse::<Id>().is_ok()
+        || crate::commands::explained_terms().any(|term| term == word)
+        || !WellKnown::named(&word).is_empty();
+    words::subject(&word).map(str::to_owned).or(is_known.then_some(word))
 }
 
 fn text_of(error: &clap::Error, kind: ContextKind) -> Option<String> {
@@ -185,6 +204,12 @@ mod tests {
             ("mcast send 239.1.2.3:5000 -x", "tip: to pass '-x' as a message, write it after `--`"),
             ("mcast top --jsn", "tip: a similar argument exists: '--json'"),
             ("mcast kafka", "tip: the command for that is `mcast bridge`"),
+            ("mcast help http", "tip: the command for that is `mcast relay`"),
+            ("mcast help docker", "tip: the command for that is `mcast relay`"),
+            ("mcast help ROS2", "tip: the command for that is `mcast discover`"),
+            ("mcast help rp_filter", "tip: `mcast explain reverse-path-filter` is about that"),
+            ("mcast help ptp", "tip: `mcast explain ptp` is about that"),
+            ("mcast no-querier", "tip: `mcast explain no-querier` is about that"),
             ("mcast chromecast", "tip: the command for that is `mcast relay`"),
             ("mcast lisen", "tip: the command for that is `mcast recv`"),
             (

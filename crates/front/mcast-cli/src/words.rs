@@ -1,24 +1,28 @@
 //! Words that are not names here, and what is meant by them: misspelled names, those of other tools, and of products.
 
+use mcast::InterfaceSelector;
 use mcast::group::WellKnown;
 
 /// The subcommand for what other tools call by these words.
 const COMMANDS: &[(&[&str], &str)] = &[
-    (&["kafka", "redis", "nats", "rabbitmq", "jetstream", "broker"], "bridge"),
+    (&["kafka", "redis", "nats", "rabbitmq", "amqp", "jetstream", "broker"], "bridge"),
     (
         &["browse", "find", "devices", "services", "avahi-browse", "dns-sd", "lldp", "lldpctl", "neighbors"],
         "discover",
     ),
-    (&["diagnose", "debug", "why", "snooping", "igmp-snooping"], "doctor"),
-    (&["maddr", "members", "memberships", "igmp"], "groups"),
+    (&["ros", "ros2", "dds", "switch", "switches", "upnp"], "discover"),
+    (&["diagnose", "debug", "why", "snooping", "igmp-snooping", "firewall", "wsl", "wifi"], "doctor"),
+    (&["maddr", "members", "memberships", "igmp", "mld"], "groups"),
     (&["nics", "ifaces", "ifconfig"], "interfaces"),
-    (&["iperf", "benchmark", "throughput"], "perf"),
-    (&["listen", "receive", "join", "listener"], "recv"),
-    (&["chromecast", "airplay", "sonos", "printers", "mdns", "dlna", "ssdp"], "relay"),
-    (&["forward", "proxy", "reflector", "iptv", "udpxy", "http", "mcproxy", "smcroute"], "relay"),
+    (&["iperf", "benchmark", "throughput", "latency"], "perf"),
+    (&["aeron", "zeromq"], "publish"),
+    (&["listen", "receive", "join", "listener", "socat", "netcat", "nc"], "recv"),
+    (&["chromecast", "airplay", "homekit", "sonos", "printer", "printers", "mdns", "dlna", "ssdp"], "relay"),
+    (&["forward", "proxy", "reflector", "iptv", "udpxy", "http", "vlc", "mcproxy", "smcroute"], "relay"),
+    (&["docker", "podman", "container", "kubernetes", "k8s", "vlan", "vlans", "vpn"], "relay"),
     (&["play"], "replay"),
     (&["capture", "dump", "tcpdump", "wireshark"], "sniff"),
-    (&["watch", "monitor", "prometheus", "metrics", "dashboard"], "top"),
+    (&["watch", "monitor", "prometheus", "grafana", "metrics", "dashboard"], "top"),
 ];
 
 /// The group by which devices and programs with these names are found.
@@ -36,11 +40,24 @@ const SUBJECTS: &[(&[&str], &str)] = &[
     (&["firewall", "iptables", "nftables"], "firewall-drops-data"),
     (&["so_rcvbuf", "rcvbuf", "rmem_max"], "receive-buffer-overflow"),
     (&["hops", "ip_multicast_ttl"], "ttl"),
+    (&["enodev", "enetunreach"], "no-route"),
+    (&["eaddrinuse"], "address-in-use"),
 ];
 
-/// Returns the subcommand that is meant by a word, if it is that of another tool or a misspelled one of those.
+/// Returns the subcommand for what other tools call by this word.
 pub(crate) fn command(word: &str) -> Option<&'static str> {
-    meant_in(COMMANDS, word)
+    row(COMMANDS, &word.to_lowercase())
+}
+
+/// Returns the subcommand for what other tools call by a word that is similar.
+pub(crate) fn similar_command(word: &str) -> Option<&'static str> {
+    command(closest(word, COMMANDS.iter().flat_map(|(words, _)| *words).copied())?)
+}
+
+/// Returns the sentence about a word that is the name of an interface.
+pub(crate) fn interface(word: &str) -> Option<String> {
+    mcast::interface::find(&InterfaceSelector::Name(word.to_owned())).ok()?;
+    Some(format!("{word} is an interface of this machine: select it with `-i {word}`"))
 }
 
 /// Returns the name of the group that is meant by a word, and a sentence with it.
@@ -65,11 +82,6 @@ pub(crate) fn subject(word: &str) -> Option<&'static str> {
 
 fn row(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
     table.iter().find(|(words, _)| words.contains(&word)).map(|(_, meant)| *meant)
-}
-
-/// Returns what is meant by a word of a table, or by one that is similar to it.
-fn meant_in(table: &[(&[&str], &'static str)], word: &str) -> Option<&'static str> {
-    row(table, closest(word, table.iter().flat_map(|(words, _)| *words).copied())?)
 }
 
 /// Returns the most similar word, if one is similar enough.

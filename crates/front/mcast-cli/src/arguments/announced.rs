@@ -31,6 +31,15 @@ pub(super) fn is_announced_name(text: &str) -> bool {
     is_stream_name(text) && words::group(text).is_none()
 }
 
+/// Prints that a name is looked for, which may take long, so it must not be that of an interface.
+pub(crate) fn look_for(name: &str, console: &Console) -> Result<(), Failure> {
+    if let Some(interface) = words::interface(name) {
+        return Err(Failure::usage(format!("\"{name}\" is not a group")).remedy(interface));
+    }
+    console.note(format_args!("looking for \"{name}\""));
+    Ok(())
+}
+
 /// Waits for the announcement of a session (SAP) or a stream, and returns its memberships.
 pub(super) fn announced_memberships(
     name: &str,
@@ -38,7 +47,7 @@ pub(super) fn announced_memberships(
     families: Families,
     console: &Console,
 ) -> anyhow::Result<Vec<Membership>> {
-    console.note(format_args!("looking for \"{name}\""));
+    look_for(name, console)?;
     let discovery = Discovery::open(&DiscoveryOptions {
         interfaces: interfaces.to_vec(),
         capture: false,

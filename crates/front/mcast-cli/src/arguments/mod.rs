@@ -8,7 +8,7 @@ mod quantities;
 mod selected;
 mod token;
 
-pub(crate) use announced::is_stream_name;
+pub(crate) use announced::{is_stream_name, look_for};
 #[cfg(feature = "seal")]
 pub(crate) use keys::signatures::{PublicKeys, SignedBy, SigningFile};
 pub(crate) use keys::{

@@ -29,7 +29,9 @@ use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream}
 use mcast_terminal::Console;
 use mcast_watch::{FlowVolumes, TrafficVolume};
 
-use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
+use crate::arguments::{
+    Admission, BroadcastOption, hosts_on_each, is_stream_name, look_for, select_memberships,
+};
 use crate::exit::Failure;
 use crate::output::{Cell, InterfaceNames, Palette, Table, bytes, count, count_of, record, traffic_in};
 
@@ -201,7 +203,7 @@ fn find(
             .into());
     }
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    console.note(format_args!("looking for \"{name}\""));
+    look_for(name, console)?;
     let family = admission.families.only();
     if let Some(interface) = interface {
         SilentInterfaces::warn_about_selected(interface, family, console);

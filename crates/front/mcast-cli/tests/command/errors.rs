@@ -164,6 +164,16 @@ For more information, try '--help'.
 }
 
 #[test]
+fn an_interface_in_the_place_of_a_group_is_named() {
+    let alone = Alone::new();
+    for command in ["recv", "subscribe", "sniff", "top", "groups", "querier"] {
+        let ended = mcast(&alone.host, &[command, "lo"]);
+        let tip = "lo is an interface of this machine: select it with `-i lo`\n";
+        assert!(ended.status == Some(2) && ended.stderr.contains(tip), "{command}: {ended:?}");
+    }
+}
+
+#[test]
 fn missing_resources_are_environment_errors() {
     let lan = Lan::new();
     let missing = mcast(&lan.a, &["recv", "239.255.1.3:5000", "-i", "eth7"]);

@@ -73,6 +73,11 @@ fn words_of_other_tools_lead_to_the_command() {
     let cases = [
         (&["help", "kafka"][..], "the command for that is `mcast bridge`"),
         (&["chromecast"], "the command for that is `mcast relay`"),
+        (&["help", "http"], "the command for that is `mcast relay`"),
+        (&["help", "ROS2"], "the command for that is `mcast discover`"),
+        (&["help", "rp_filter"], "`mcast explain reverse-path-filter` is about that"),
+        (&["explain", "ENODEV"], "`mcast explain no-route` is about that"),
+        (&["doctor", "reverse-path-filter"], "`mcast explain reverse-path-filter` describes it"),
         (
             &["relay", "chromecast", "between", "a", "b"],
             "such devices are found by `mdns`. `mcast relay mdns between a b`",
@@ -81,6 +86,9 @@ fn words_of_other_tools_lead_to_the_command() {
         (&["recv", "sonos"], "such devices are found by `ssdp`."),
         (&["explain", "INADDR_ANY"], "`mcast explain joined-other-interface` is about that"),
         (&["explain", "rp_filter"], "`mcast explain reverse-path-filter` is about that"),
+        (&["explain", "unicst"], "did you mean `unicast`?"),
+        (&["explain", "mdsn"], "did you mean `mdns`?"),
+        (&["explain", "chromecast"], "such devices are found by `mdns`."),
         (&["explain", "nosuchfinding"], "`mcast explain --findings` findings; terms are anycast"),
         (&["doctor", "--apply", "reverse-path-filte"], "did you mean `reverse-path-filter`?"),
         (&["doctor", "--pid", "999999999"], "`mcast groups` lists the programs and their groups\n"),
@@ -228,7 +236,7 @@ fn an_unknown_finding_is_reported() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        printed.contains("no finding is called \"no-querrier\"") && printed.contains("--findings"),
+        printed.contains("did you mean `no-querier`? ") && printed.contains("`mcast explain --findings`"),
         "{printed}"
     );
 }

@@ -76,6 +76,9 @@ fn nothing_selected_is_status_1_and_says_what_was_listened_to() {
     let ended = mcast(&lan.b, &["discover", "--once", "-W", "0.3", "toaster"]);
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
     assert!(ended.stderr.contains("nothing selected announced itself in"), "{}", ended.stderr);
+    // The groups that discover itself has joined were not announced.
+    assert!(ended.stderr.contains(" on eth0; 0 other announcements\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("listen longer, with `-W 61`"), "{}", ended.stderr);
     let ended = mcast(&lan.b, &["discover", "--resolve", "toaster", "-W", "0.3"]);
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
     assert!(ended.stderr.contains("\"toaster\" was not found in"), "{}", ended.stderr);

@@ -17,6 +17,9 @@ use crate::interrupt::Interrupt;
 use crate::output::{count_of, seconds, write_record};
 use crate::session::{Control, End, SessionSteps, Step};
 
+/// The time in which each switch has announced itself, which cannot be asked.
+const ANNOUNCED_BY_THEN: Duration = Duration::from_secs(60);
+
 /// The longest wait for a change before looking for an interrupt.
 const WAIT: Duration = Duration::from_millis(50);
 
@@ -191,8 +194,14 @@ impl DiscoverSession<'_> {
                 self.console.note(format_args!("nothing announced itself {place}"));
             }
             (None, 0) => {
-                let all = count_of(self.discovery.entries().len() as u64, "other announcement");
+                // The memberships of discover itself are groups, too.
+                let is_other = |entry: &&Discovered| entry.kind != DiscoveredKind::Group;
+                let others = self.discovery.entries().iter().filter(is_other).count() as u64;
+                let all = count_of(others, "other announcement");
                 self.console.note(format_args!("nothing selected announced itself {place}; {all}"));
+                if !coverage.is_file && elapsed < ANNOUNCED_BY_THEN {
+                    self.console.note("switches (LLDP, CDP) announce themselves every 30 s or 60 s: listen longer, with `-W 61`");
+                }
             }
             (None, found) => self.console.note(format_args!("{} {place}", count_of(found, "announcement"))),
         }

@@ -105,6 +105,10 @@ impl Subject {
                     ))
                     .into());
             }
+            if text.contains('-') && text.parse::<Id>().is_ok() {
+                let problem = format!("{text} is a finding: `mcast explain {text}` describes it");
+                return Err(Failure::usage(problem).into());
+            }
             if is_announced_name(text) {
                 all.push(Target::Service(ServiceTarget::new(text).on(interfaces.iter().cloned())));
                 continue;

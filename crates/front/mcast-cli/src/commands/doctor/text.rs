@@ -159,8 +159,7 @@ pub(super) fn write_finding(
     }
     let references: String =
         finding.id.references().iter().map(|reference| format!("{reference}; ")).collect();
-    let dim = palette.dim;
-    writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{references}mcast explain {}", "", "see", finding.id)
+    labelled("see", palette.dim, &format!("{references}mcast explain {}", finding.id), INDENT, out)
 }
 
 /// Returns the subject of a finding: ` on eth0, 239.255.1.3:5000, from 10.0.0.7, player (4711)`.

@@ -158,29 +158,6 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
             .remedy(format!("`mcast explain {subject}` is about that"))
             .into());
     }
-    let known = || terms().chain(WellKnown::all().iter().map(|known| known.name));
-    if known().all(|name| name != text)
-        && let Some(term) = closest(text, known()).filter(|name| terms().any(|term| term == *name))
-    {
-        let terms = terms().collect::<Vec<_>>().join(", ");
-        return Err(Failure::usage(format!("\"{text}\" is neither a term nor the name of a group"))
-            .remedy(format!(
-                "did you mean `{term}`? Terms are {terms}; `mcast explain --names` lists the names of groups"
-            ))
-            .into());
-    }
-    // Names of findings contain hyphens, those of groups rarely do.
-    let is_name = !WellKnown::named(text).is_empty();
-    if !is_name
-        && text.contains('-')
-        && text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
-    {
-        let meant = closest(text, Id::ALL.iter().map(|id| id.as_str()));
-        let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
-        return Err(Failure::usage(format!("no finding is called \"{text}\""))
-            .remedy(format!("{meant}`mcast explain --findings` lists all findings"))
-            .into());
-    }
     let groups = groups_of(text, console).map_err(|error| match is_word(text) {
         true => no_subject(text),
         false => error,
@@ -196,10 +173,14 @@ fn is_word(text: &str) -> bool {
 
 /// Returns the failure for a word that names nothing, with what else can be explained.
 fn no_subject(text: &str) -> anyhow::Error {
-    let meant =
-        closest(text, Id::ALL.iter().map(|id| id.as_str())).map(|name| format!("did you mean `{name}`?"));
-    let meant = words::group(text).map(|(_, hint)| hint).or(meant);
-    let meant = meant.map(|meant| format!("{meant} ")).unwrap_or_default();
+    let names = || WellKnown::all().iter().map(|known| known.name);
+    let all = terms().chain(Id::ALL.iter().map(|id| id.as_str())).chain(names());
+    let group = words::group(text);
+    let is_device = group.is_some() && words::misspelled_group(text).is_none();
+    let meant = match closest(text, all).filter(|meant| !is_device && names().all(|name| name != *meant)) {
+        Some(meant) => format!("did you mean `{meant}`? "),
+        None => group.map(|(_, hint)| hint + " ").unwrap_or_default(),
+    };
     let terms = terms().collect::<Vec<_>>().join(", ");
     Failure::usage(format!("\"{text}\" is neither an address nor the name of a group, a finding or a term"))
         .remedy(format!(

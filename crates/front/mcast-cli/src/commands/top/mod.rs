@@ -99,7 +99,7 @@ struct TopOutput {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
     metrics: Option<ExporterAddress>,
 
-    /// Serve a page that shows the network live [default ADDRESS: localhost:9478]
+    /// Serve a page that shows the network live [default ADDRESS: localhost:9476]
     ///
     /// Without a terminal, print nothing. At an address that other machines can reach, browsers need the token in the URL
     /// that is printed.
@@ -164,8 +164,8 @@ Examples:
   mcast top --columns group,bits,loss,loss-trend --bad-loss 0.1%
   mcast top -r capture.pcapng --once           the streams of a capture file
   mcast top --metrics :9477                    for Prometheus
-  mcast top --web                              a page at http://localhost:9478/
-  mcast top --web=:9478                        the same for other machines, with a token";
+  mcast top --web                              a page at http://localhost:9476/
+  mcast top --web=:9476                        the same for other machines, with a token";
 
 /// The capability to create files in folders of other users, which root expects.
 const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];

@@ -27,7 +27,7 @@ use examiner::Examiner;
 use site::Site;
 
 /// Where the page is by default.
-pub(super) const DEFAULT_ADDRESS: &str = "localhost:9478";
+pub(super) const DEFAULT_ADDRESS: &str = "localhost:9476";
 
 /// The largest number of browsers that follow the page, and of other connections: a browser opens six for one page.
 const BROWSERS: usize = 128;
