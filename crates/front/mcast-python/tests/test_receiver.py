@@ -50,6 +50,15 @@ def test_a_datagram_has_its_metadata(other: lab.Host, port: int, group: str) -> 
     assert (datagram.length, len(datagram), datagram.truncated, datagram.lost) == (5, 5, False, 0)
 
 
+def test_the_length_that_a_socket_takes_is_not_a_timeout(port: int) -> None:
+    with pymcast.Receiver(("239.255.1.3", port), interface="one") as receiver:
+        for call in (receiver.recv, receiver.recv_batch):
+            with pytest.raises(TypeError, match="positional"):
+                call(0)  # type: ignore[operator]
+        with pytest.raises(TypeError, match="positional"):
+            receiver.recv_into(bytearray(4), 0)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("group", FAMILIES)
 def test_other_groups_other_interfaces_and_unicast_are_not_received(other: lab.Host, port: int, group: str) -> None:
     family = 6 if ":" in group else 4

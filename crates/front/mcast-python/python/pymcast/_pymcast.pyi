@@ -406,16 +406,16 @@ class Receiver:
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-    def recv(self, timeout: float | None = None) -> Datagram:
+    def recv(self, *, timeout: float | None = None) -> Datagram:
         """Waits for a datagram. Raises TimeoutError if none arrives within `timeout` seconds."""
     def try_recv(self) -> Datagram | None:
         """Returns a datagram if one is available, else None."""
-    def recv_into(self, buffer: Buffer, timeout: float | None = None) -> int:
+    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> int:
         """Waits for a datagram, receives it into a writable buffer and returns its length. A datagram longer than the
         buffer is cut off. A bytearray is written to directly, other buffers through a copy. Raises TimeoutError if
         none arrives within `timeout` seconds.
         """
-    def recv_batch(self, timeout: float | None = None) -> list[Datagram]:
+    def recv_batch(self, *, timeout: float | None = None) -> list[Datagram]:
         """Waits for datagrams and returns all that are available, up to one batch (32 kernel buffers, each of which can
         hold many small datagrams). Raises TimeoutError if none arrives within `timeout` seconds.
         """

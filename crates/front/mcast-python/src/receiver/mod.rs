@@ -132,7 +132,7 @@ impl Receiver {
     }
 
     /// Waits for a datagram. Raises TimeoutError if none arrives within `timeout` seconds.
-    #[pyo3(signature = (timeout=None))]
+    #[pyo3(signature = (*, timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<Datagram>> {
         let open = self.opened(py)?;
         open::until(py, &open, Timeout::new(timeout)?, |py| open.try_datagram(py))?.ok_or_else(timeout_error)
@@ -146,7 +146,7 @@ impl Receiver {
     /// Waits for a datagram, receives it into a writable buffer and returns its length. A datagram longer than the
     /// buffer is cut off. A bytearray is written to directly, other buffers through a copy. Raises TimeoutError if
     /// none arrives within `timeout` seconds.
-    #[pyo3(signature = (buffer, timeout=None))]
+    #[pyo3(signature = (buffer, *, timeout=None))]
     fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<usize> {
         let open = self.opened(py)?;
         let timeout = Timeout::new(timeout)?;
@@ -171,7 +171,7 @@ impl Receiver {
 
     /// Waits for datagrams and returns all that are available, up to one batch (32 kernel buffers, each of which can
     /// hold many small datagrams). Raises TimeoutError if none arrives within `timeout` seconds.
-    #[pyo3(signature = (timeout=None))]
+    #[pyo3(signature = (*, timeout=None))]
     fn recv_batch<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let open = self.opened(py)?;
         let batch = open::until(py, &open, Timeout::new(timeout)?, |py| open.try_batch(py))?;
