@@ -89,6 +89,9 @@ impl TunnelEndpoint {
     pub fn handle_datagram(&mut self, _: ClockTime, _: SocketAddr, _: &[u8]) {}
 
     /// Does nothing.
+    pub fn handle_coalesced(&mut self, _: ClockTime, _: SocketAddr, _: &[u8], _: usize) {}
+
+    /// Does nothing.
     pub fn handle_timeout(&mut self, _: ClockTime) {}
 
     /// Returns nothing.
