@@ -35,6 +35,14 @@ error: "239.255.1.3" has no port: write GROUP:PORT
 
 "#]],
     );
+    alone.fails(
+        &["doctor", "239.255.1.3"],
+        str![[r#"
+error: 239.255.1.3 has no port: write 239.255.1.3:PORT
+remedy: `mcast sniff 239.255.1.3 --join` shows the ports to which the group is sent
+
+"#]],
+    );
     // Any other word may be the name of something that announces itself.
     alone.fails(
         &["doctor", "lo"],

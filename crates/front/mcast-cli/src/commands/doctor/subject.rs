@@ -105,6 +105,11 @@ impl Subject {
                     ))
                     .into());
             }
+            if text.parse::<Group>().is_ok() {
+                return Err(Failure::usage(format!("{text} has no port: write {text}:PORT"))
+                    .remedy(format!("`mcast sniff {text} --join` shows the ports to which the group is sent"))
+                    .into());
+            }
             if text.contains('-') && text.parse::<Id>().is_ok() {
                 let problem = format!("{text} is a finding: `mcast explain {text}` describes it");
                 return Err(Failure::usage(problem).into());
