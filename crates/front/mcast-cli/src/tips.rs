@@ -70,7 +70,7 @@ fn explained(word: &str) -> Option<String> {
     let is_known = word.parse::<Id>().is_ok()
         || crate::commands::explained_terms().any(|term| term == word)
         || !WellKnown::named(&word).is_empty();
-    words::subject(&word).map(str::to_owned).or(is_known.then_some(word))
+    words::subject(&word).map(str::to_owned).or_else(|| is_known.then_some(word))
 }
 
 fn text_of(error: &clap::Error, kind: ContextKind) -> Option<String> {
