@@ -528,6 +528,6 @@ mod tests {
         assert!(advice("Cyclone DDS").contains("CYCLONEDDS_URI"), "{}", advice("Cyclone DDS"));
         assert!(advice("Cyclone DDS").contains(PC), "the address of this machine there");
         assert!(advice("Fast DDS").contains("FASTDDS_DEFAULT_PROFILES_FILE"));
-        assert!(advice("another").contains("Let the program use eth0"));
+        assert!(advice("another").contains("the program use eth0"));
     }
 }
