@@ -451,7 +451,7 @@ mod tests {
     /// The list is redrawn once per second, so that 50 ms are 5 % of a core. A build for tests takes several times as long.
     #[test]
     fn five_thousand_services_are_redrawn_in_time_and_can_be_filtered() {
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
         let file = CaptureFile::from_reader(Cursor::new(printers(5_000)), "printers").unwrap();
         let discovery = Discovery::start(file.into()).unwrap();
         while !discovery.is_over() {
