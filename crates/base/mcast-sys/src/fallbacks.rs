@@ -494,7 +494,7 @@ pub mod wire {
 
     use crate::poller::Poller;
     use crate::socket::Socket;
-    pub use crate::values::wire::{WireFeatures, WireProbe, WireSettings};
+    pub use crate::values::wire::{WireFeatures, WireSettings};
 
     /// Never exists.
     #[derive(Debug)]
@@ -519,6 +519,18 @@ pub mod wire {
         pub bytes: &'a [u8],
         /// When the driver received it.
         pub time: Option<u64>,
+    }
+
+    /// Never exists.
+    #[derive(Debug)]
+    #[non_exhaustive]
+    pub struct WireProbe {
+        /// The name of the driver; the kind of interface if the driver has none.
+        pub driver: String,
+        /// What the driver offers; `None` if the kernel does not report it (before Linux 6.3).
+        pub features: Option<WireFeatures>,
+        /// Why nothing can be taken; `None` if nothing is known to prevent it.
+        pub refusal: Option<WireRefusal>,
     }
 
     impl WireProbe {

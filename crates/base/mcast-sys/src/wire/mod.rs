@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mcast_group::{GroupAddr, InterfaceIndex};
 
-pub use crate::values::wire::{WireFeatures, WireProbe, WireSettings};
+pub use crate::values::wire::{WireFeatures, WireSettings};
 
 use crate::bpf::{self, Attachment, BpfProgram, Map, ProgramKind};
 pub use bystanders::{Bystander, Bystanders, inode};
@@ -48,6 +48,18 @@ pub struct WireProgram {
     attachment: Attachment,
     /// Whether frames may hold the sum of the pseudo-header in place of the UDP checksum.
     leaves_checksums: bool,
+}
+
+/// What an interface offers for taking datagrams off it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WireProbe {
+    /// The name of the driver; the kind of interface if the driver has none.
+    pub driver: String,
+    /// What the driver offers; `None` if the kernel does not report it (before Linux 6.3).
+    pub features: Option<WireFeatures>,
+    /// Why nothing can be taken; `None` if nothing is known to prevent it.
+    pub refusal: Option<WireRefusal>,
 }
 
 impl WireProbe {
