@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import lab
@@ -84,7 +85,7 @@ def test_a_change_is_not_lost_when_a_call_is_cancelled(other: lab.Host, port: in
                 cancelled.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await cancelled
-                other.run(lambda group=group: send(group))
+                other.run(partial(send, group))
                 while found(discovery.entries(), group) is None:
                     await asyncio.sleep(0.001)
                 event = await asyncio.wait_for(discovery.next(), 20)

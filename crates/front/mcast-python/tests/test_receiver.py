@@ -54,9 +54,9 @@ def test_the_length_that_a_socket_takes_is_not_a_timeout(port: int) -> None:
     with pymcast.Receiver(("239.255.1.3", port), interface="one") as receiver:
         for call in (receiver.recv, receiver.recv_batch):
             with pytest.raises(TypeError, match="positional"):
-                call(0)  # type: ignore[operator]
+                call(0)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="positional"):
-            receiver.recv_into(bytearray(4), 0)  # type: ignore[misc]
+            receiver.recv_into(bytearray(4), 0)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("group", FAMILIES)
