@@ -37,6 +37,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("history", "Size of the retransmission buffer"),
     ("idle", " for TIME"),
     ("interface", " this interface: a name, index or address"),
+    ("ipv4", " IPv4 group"),
     ("ipv6", " IPv6 group"),
     ("json", "JSON object"),
     ("key", " the secrets "),

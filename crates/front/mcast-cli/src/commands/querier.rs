@@ -25,7 +25,7 @@ use crate::sys::{self, Capability};
 /// Show IGMP and MLD queriers, or act as one
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[command(mut_arg("v4", |option| option.help("Only IGMP")), mut_arg("v6", |option| option.help("Only MLD")))]
+#[command(mut_arg("v4", |option| option.help("Only IGMP, the queries about IPv4 groups")), mut_arg("v6", |option| option.help("Only MLD, the queries about IPv6 groups")))]
 pub(crate) struct Arguments {
     /// Use this interface: a name, index or address; repeatable [default: all that are up and can multicast, but not
     /// loopback]

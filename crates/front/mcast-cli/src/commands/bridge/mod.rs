@@ -131,8 +131,8 @@ struct EngineOptions {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     hole_wait: Duration,
 
-    /// Buffer SIZE of messages [default: 64M]: those not stored yet, and the latest stored ones, which a broker may lose; from a
-    /// broker, the size of the retransmission buffer, also for late joiners [default: 8M]
+    /// Use a buffer of SIZE for messages that are not stored yet, and for the latest stored ones, which a broker may lose [default:
+    /// 64M]; from a broker, for retransmission, also to late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     buffer: Option<usize>,
 
