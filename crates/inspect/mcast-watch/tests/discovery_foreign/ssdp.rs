@@ -1,14 +1,14 @@
 //! SSDP with GSSDP, the stack of GNOME, and its browser `gssdp-discover`; and miniupnpd, the one of many routers.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
 use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::describe;
 
-use crate::{Running, Segment, found, has_modules, has_programs, output, wait_until};
+use crate::{PATIENCE, Running, Segment, found, has_modules, has_programs, output, wait_until};
 
 /// Announces resources, each `TARGET|USN|LOCATION`, until it is asked to end; then says goodbye.
 const DEVICES: &str = r#"
@@ -197,7 +197,8 @@ fn routers_of_miniupnpd_are_those_that_the_browser_shows_and_describe_themselves
         .enumerate()
         .map(|(number, host)| {
             let file = folder.path().join(format!("{number}.conf"));
-            std::fs::write(&file, format!("{SETTINGS}{number}\n")).unwrap();
+            // Its devices have the identifiers that follow.
+            std::fs::write(&file, format!("{SETTINGS}{}\n", 4 * number)).unwrap();
             let process = folder.path().join(format!("{number}.pid"));
             let arguments = ["-d", "-f", file.to_str().unwrap(), "-P", process.to_str().unwrap()];
             Running::start(host, "/usr/sbin/miniupnpd", &arguments)
@@ -212,10 +213,17 @@ fn routers_of_miniupnpd_are_those_that_the_browser_shows_and_describe_themselves
     let both = segment.hosts.iter().map(|host| Some(Some(host.interface_address().parse().unwrap())));
     // Each router has devices within it, which are entries of their own.
     let both: BTreeSet<_> = both.chain([None]).collect();
-    wait_until("both routers", &discovery, &both, routers);
-    let shown = specialist(&segment.watcher);
-    assert!(!shown.is_empty());
-    wait_until("the set of the specialist", &discovery, &shown, find);
+    // A router may be asked before it listens.
+    let begin = Instant::now();
+    loop {
+        discovery.ask();
+        let shown = specialist(&segment.watcher);
+        let found = find();
+        if routers() == both && !shown.is_empty() && found == shown {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "found {found:?}, shown {shown:?}");
+    }
     let entries = discovery.entries();
     let router = entries.iter().find(|entry| entry.name.to_string() == "InternetGatewayDevice").unwrap();
     let fields = segment.watcher.run(|| describe(router)).unwrap().unwrap();
