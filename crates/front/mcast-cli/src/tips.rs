@@ -19,7 +19,9 @@ pub(crate) fn correct(
     definition: fn() -> clap::Command,
 ) -> clap::Error {
     let typed = [ContextKind::InvalidValue, ContextKind::InvalidArg].map(|kind| text_of(&error, kind));
-    if let Some(tip) = typed.iter().flatten().find_map(|word| words::interface(word)) {
+    if let Some(tip) = typed.iter().flatten().find_map(|word| words::interface(word))
+        && is_option(chosen(&definition(), arguments), "-i", takes_value)
+    {
         return with_tip(error, tip);
     }
     match error.kind() {
@@ -118,11 +120,8 @@ fn tip_for_option(
     definition: fn() -> clap::Command,
 ) -> Option<String> {
     let definition = definition();
+    let subcommand = chosen(&definition, arguments);
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
-    let mut subcommand = &definition;
-    for word in &words {
-        subcommand = subcommand.find_subcommand(word).unwrap_or(subcommand);
-    }
     let position = words.iter().position(|word| word.starts_with(unknown));
     let word = position.and_then(|position| words.get(position)).copied().unwrap_or(unknown);
     let before = position.and_then(|position| words.get(position.checked_sub(1)?)).copied();
@@ -152,6 +151,12 @@ fn tip_for_option(
             Some(format!("{unknown} is an option of {all}"))
         }
     }
+}
+
+/// Returns the subcommand that these arguments choose.
+fn chosen<'a>(definition: &'a clap::Command, arguments: &[OsString]) -> &'a clap::Command {
+    let words = arguments.iter().skip(1);
+    words.fold(definition, |subcommand, word| subcommand.find_subcommand(word).unwrap_or(subcommand))
 }
 
 /// Whether a word is an option of a subcommand for which `holds` is true.

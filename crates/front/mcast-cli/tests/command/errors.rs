@@ -179,6 +179,9 @@ fn an_interface_in_the_place_of_a_group_is_named() {
         let tip = "lo is an interface of this machine: select it with `-i lo`\n";
         assert!(ended.status == Some(2) && ended.stderr.contains(tip), "{command}: {ended:?}");
     }
+    // It has no such option.
+    let ended = mcast(&alone.host, &["interfaces", "lo"]);
+    assert!(ended.status == Some(2) && !ended.stderr.contains("tip:"), "{ended:?}");
 }
 
 #[test]

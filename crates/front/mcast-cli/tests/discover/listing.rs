@@ -187,6 +187,18 @@ fn domains_are_asked_in_that_are_named_or_that_ros_has() {
     running.signalled(libc::SIGINT);
 }
 
+#[test]
+fn a_domain_of_ros_that_does_not_exist_is_reported() {
+    let lan = Lan::new();
+    for (domain, is_ignored) in [("abc", true), ("233", true), ("", false), ("232", false)] {
+        let variable = format!("ROS_DOMAIN_ID={domain}");
+        let words = [&variable, MCAST, "discover", "--once", "-W", "100ms"];
+        let ended = program(&lan.b, "env", &words, false).end();
+        let warning = "warning: ROS_DOMAIN_ID is ignored: it is not a DDS domain, 0 to 232";
+        assert_eq!(ended.stderr.contains(warning), is_ignored, "{domain}: {ended:?}");
+    }
+}
+
 /// Sockets receive only what is joined.
 #[test]
 fn named_domains_and_universes_are_joined() {

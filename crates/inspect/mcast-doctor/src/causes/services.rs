@@ -192,12 +192,12 @@ impl Judgement<'_> {
             );
         }
         let finding = finding.advise(
-            Tool::Mcast,
-            "Switches (LLDP), sessions (SAP) and lights (sACN) do not answer queries, and announce themselves every 10 s to 5 min: listen longer, with `-W 5m`.",
-        );
-        finding.advise(
             Tool::Network,
             "Announcements do not leave their network. If it is in another VLAN or behind a router, run `mcast discover` on a machine there, and carry announcements between the two with `mcast relay --profile home`. If it is in this network, check that it is on, and that the access point does not isolate its clients.",
+        );
+        finding.advise(
+            Tool::Mcast,
+            "Switches (LLDP), sessions (SAP) and lights (sACN) do not answer queries, and announce themselves every 10 s to 5 min: listen longer, with `-W 5m`.",
         )
     }
 

@@ -165,6 +165,12 @@ const LISTENING: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let plan = DiscoverPlan::new(arguments);
+    if let Some(domain) =
+        std::env::var_os("ROS_DOMAIN_ID").filter(|domain| !domain.is_empty() && !plan.is_file)
+        && !domain.to_str().is_some_and(|domain| domain.trim().parse().is_ok_and(|domain: u8| domain <= 232))
+    {
+        console.warn("ROS_DOMAIN_ID is ignored: it is not a DDS domain, 0 to 232");
+    }
     let mut sources = match &arguments.read {
         Some(path) => open_file(path)?.into(),
         None => DiscoverySources::open(&plan.options(arguments))?,

@@ -210,7 +210,7 @@ impl DiscoverSession<'_> {
         if groups > 0 && self.plan.resolve.is_none() && matches!(self.plan.display, Display::Once { .. }) {
             let groups = count_of(groups, "group");
             self.console
-                .note(format_args!("{groups} with traffic or members not shown (`mcast discover group`)"));
+                .note(format_args!("{groups} with traffic or members not shown, those that discover joined among them (`mcast discover group`)"));
         }
         if self.plan.asks && entries.iter().any(|entry| entry.key.place.vlan.is_some()) {
             self.console.note(
