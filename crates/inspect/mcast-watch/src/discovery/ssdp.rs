@@ -4,7 +4,7 @@
 //! one entry, which is announced after [`SsdpObserver::GATHER`]. `LOCATION` is noted, never fetched.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use mcast_packet::payload::{Ssdp, SsdpKind};
@@ -50,6 +50,17 @@ pub(super) struct SsdpObserver {
     order: VecDeque<(Time, DiscoveryKey)>,
     /// When devices said goodbye. An answer to a search may arrive after that, because devices delay them.
     gone: Lru<DiscoveryKey, Time>,
+    hosts: Lru<DiscoveryKey, Hosts>,
+}
+
+/// The hosts that announce an identifier by IPv4, with the time of their latest message. Some programs have the same identifier
+/// wherever they run, as have copies of one card.
+#[derive(Debug)]
+struct Hosts {
+    latest: (IpAddr, Time),
+    before: Option<(IpAddr, Time)>,
+    /// Whether the one before has returned, so that it is not an address that the device has given up.
+    alternate: bool,
 }
 
 /// What the messages of a device state.
@@ -59,6 +70,8 @@ struct Gathered {
     types: BTreeSet<UntrustedText>,
     /// The values of [`KEPT`], which are empty if they are not stated.
     headers: [UntrustedText; KEPT.len()],
+    /// Another host that announces the same identifier.
+    twin: Option<IpAddr>,
 }
 
 impl SsdpObserver {
@@ -74,6 +87,9 @@ impl SsdpObserver {
     /// How long an answer may be delayed: the time that most searches state, and a reserve.
     const LATE: Duration = Duration::from_secs(4);
     const MAX_GONE: usize = 512;
+    /// How long a host counts among those that announce an identifier.
+    const HOST: Duration = Self::DEFAULT_LIFETIME;
+    const MAX_HOSTS: usize = 512;
 
     pub(super) fn new() -> Self {
         Self {
@@ -81,6 +97,7 @@ impl SsdpObserver {
             gathered: BTreeMap::new(),
             order: VecDeque::new(),
             gone: Lru::new(Self::MAX_GONE),
+            hosts: Lru::new(Self::MAX_HOSTS),
         }
     }
 
@@ -111,6 +128,13 @@ impl SsdpObserver {
             _ => {}
         }
         let known = registry.get(&announced.key);
+        let from = datagram.source.ip();
+        let twin = self.twin(now, &announced.key, from);
+        // The entry is that of one of them, so it does not alternate.
+        if twin.is_some_and(|twin| twin < from && known.is_some_and(|known| known.addresses.contains(&twin)))
+        {
+            return;
+        }
         announced.url = UntrustedText::new(location);
         if let Some((address, port)) = authority(location) {
             // A device behind a faulty proxy states the loopback address.
@@ -136,6 +160,7 @@ impl SsdpObserver {
         let Some(gathered) = self.gathered.get_mut(&announced.key) else { return };
         keep_other_family(&mut announced, &gathered.announced);
         gathered.announced = announced;
+        gathered.twin = twin;
         // The identifier is announced, too.
         let target = message.target().filter(|target| !target.is_empty() && !starts_with(target, b"uuid:"));
         if let Some(target) = target.map(UntrustedText::new).filter(|target| !gathered.types.contains(target))
@@ -155,6 +180,22 @@ impl SsdpObserver {
                 *value = UntrustedText::new(stated);
             }
         }
+    }
+
+    /// Records that a host has announced an identifier; returns the other one, if two do so in turn.
+    fn twin(&mut self, now: Time, key: &DiscoveryKey, from: IpAddr) -> Option<IpAddr> {
+        if from.is_ipv6() {
+            return None;
+        }
+        let is_fresh = |(_, at): &(IpAddr, Time)| now.since(*at) < Self::HOST;
+        let new = || Hosts { latest: (from, now), before: None, alternate: false };
+        let (hosts, _) = self.hosts.touch(key.clone(), new);
+        if hosts.latest.0 != from {
+            hosts.alternate = hosts.before.filter(is_fresh).is_some_and(|(before, _)| before == from);
+            hosts.before = Some(hosts.latest);
+        }
+        hosts.latest = (from, now);
+        hosts.before.filter(is_fresh).filter(|_| hosts.alternate).map(|(before, _)| before)
     }
 
     /// Announces the device that is gathered for the longest time, if there are too many.
@@ -237,7 +278,8 @@ impl Observer for SsdpObserver {
 impl Gathered {
     /// Begins with what is known of the device, unless it has restarted since.
     fn after(known: Option<&Discovered>, message: &Ssdp<'_>, announced: Discovered) -> Self {
-        let mut gathered = Self { announced, types: BTreeSet::new(), headers: Default::default() };
+        let mut gathered =
+            Self { announced, types: BTreeSet::new(), headers: Default::default(), twin: None };
         let value = |known: &Discovered, name: &str| {
             let field = known.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
             field.map(|field| field.value.clone()).unwrap_or_default()
@@ -256,7 +298,7 @@ impl Gathered {
     }
 
     fn announcement(self) -> Discovered {
-        let Self { mut announced, types, headers } = self;
+        let Self { mut announced, types, headers, twin } = self;
         let device = types.iter().find(|name| type_field(name.as_bytes()) == "device");
         let other = || types.iter().find(|name| !name.as_bytes().eq_ignore_ascii_case(b"upnp:rootdevice"));
         let product =
@@ -274,6 +316,12 @@ impl Gathered {
             let named = types.iter().filter(|value| type_field(value.as_bytes()) == name);
             named.for_each(|value| announced.add_text(name, value.as_bytes()));
         }
+        let remark = |twin| {
+            format!(
+                "{twin} announces the same UUID: it is the same device, or programs show only one of them"
+            )
+        };
+        announced.add_some("remark", twin.map(remark));
         announced
     }
 }

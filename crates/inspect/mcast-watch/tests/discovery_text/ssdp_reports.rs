@@ -314,6 +314,43 @@ fn a_device_on_two_networks_is_an_entry_on_each_and_does_not_alternate() {
     assert_eq!(reached, ["192.168.2.119 port 80", "192.168.56.1 port 80"]);
 }
 
+/// As servers whose identifier is part of the program, and copies of a card: programs show one of them, now this, now that.
+#[test]
+fn two_hosts_with_one_identifier_are_an_entry_with_a_remark_that_does_not_alternate() {
+    let mut network = Network::new();
+    let announce = |network: &mut Network, host: &str| {
+        let headers = format!(
+            "BOOTID.UPNP.ORG: {}\nNT: {PLAYER}\nUSN: uuid:a::{PLAYER}\nLOCATION: http://{host}:80/",
+            host.len()
+        );
+        network.announces(&format!("{host}:1900"), "alive", &headers);
+        network.pass_seconds(1);
+    };
+    for host in ["10.0.0.7", "10.0.0.11"].iter().cycle().take(8) {
+        announce(&mut network, host);
+    }
+    let entry = network.entry();
+    assert_eq!(reach(&entry), "10.0.0.7 port 80");
+    assert!(values(&entry, "remark")[0].starts_with("10.0.0.11 announces the same UUID"), "{entry:?}");
+    assert_eq!(network.events(), ["+MediaRenderer", "~MediaRenderer", "~MediaRenderer"]);
+    // When the first one is gone, the other one is listed.
+    network.announces("10.0.0.7:1900", "byebye", &format!("NT: {PLAYER}\nUSN: uuid:a::{PLAYER}"));
+    announce(&mut network, "10.0.0.11");
+    assert_eq!(reach(&network.entry()), "10.0.0.11 port 80");
+}
+
+#[test]
+fn a_device_with_a_new_address_has_no_remark() {
+    let mut network = Network::new();
+    for host in ["10.0.0.7", "10.0.0.7", "10.0.0.11", "10.0.0.11"] {
+        let headers = format!("NT: {PLAYER}\nUSN: uuid:a::{PLAYER}\nLOCATION: http://{host}:80/");
+        network.announces(&format!("{host}:1900"), "alive", &headers);
+        network.pass_seconds(1);
+    }
+    let entry = network.entry();
+    assert_eq!((reach(&entry), values(&entry, "remark").len()), ("10.0.0.11 port 80".into(), 0));
+}
+
 #[test]
 fn a_device_that_restarted_states_its_types_and_address_from_the_beginning() {
     let mut network = Network::new();
