@@ -129,27 +129,117 @@ pub enum KernelClock {
 }
 
 /// One receive buffer, shared with the datagrams that were kept from it.
+///
+/// The system provides the memory as it is written to: hundreds of large buffers that receive small datagrams take hardly any
+/// time to create, and a page each.
 #[derive(Debug)]
-pub struct ReceiveBuffer(Arc<[u8]>);
+pub struct ReceiveBuffer {
+    /// As much as has ever been written to, from the start on.
+    memory: Arc<Vec<u8>>,
+    size: usize,
+}
 
 impl ReceiveBuffer {
     /// Allocates a buffer of this size.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self(vec![0; bytes].into())
+        Self { memory: Arc::new(Vec::with_capacity(bytes)), size: bytes }
+    }
+
+    /// Returns the size of the buffer.
+    #[inline]
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
     }
 
     /// Returns the whole buffer for writing. If a datagram of its last use is kept, the buffer is
     /// replaced by a fresh one.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        Arc::make_mut(&mut self.0)
+        let size = self.size;
+        self.written_mut(size)
     }
 
-    /// Returns the memory, which stays as it is for as long as another reference to it is kept.
+    /// Copies as much of a payload into the buffer as it has room for, and returns how much that is. If a datagram of its last
+    /// use is kept, the buffer is replaced by a fresh one.
+    pub fn fill(&mut self, payload: &[u8]) -> usize {
+        let length = payload.len().min(self.size);
+        self.written_mut(length).copy_from_slice(&payload[..length]);
+        length
+    }
+
+    /// Returns what has been written to it, which stays as it is for as long as another reference to it is kept.
     #[inline]
     #[must_use]
-    pub const fn memory(&self) -> &Arc<[u8]> {
-        &self.0
+    pub const fn memory(&self) -> &Arc<Vec<u8>> {
+        &self.memory
+    }
+
+    /// Returns this many bytes at the start for writing.
+    #[inline]
+    fn written_mut(&mut self, length: usize) -> &mut [u8] {
+        let memory = self.own();
+        if memory.len() < length {
+            memory.resize(length, 0);
+        }
+        &mut memory[..length]
+    }
+
+    /// Returns the memory, which nobody else uses.
+    #[inline]
+    fn own(&mut self) -> &mut Vec<u8> {
+        if Arc::get_mut(&mut self.memory).is_none() {
+            self.memory = Arc::new(Vec::with_capacity(self.size));
+        }
+        Arc::make_mut(&mut self.memory)
+    }
+}
+
+/// Receives that write to a buffer by its address.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl ReceiveBuffer {
+    /// Returns the whole buffer for the kernel to write to. If a datagram of its last use is kept, the buffer is replaced by a
+    /// fresh one.
+    #[inline]
+    pub(crate) fn vector(&mut self) -> libc::iovec {
+        let size = self.size;
+        libc::iovec { iov_base: self.own().as_mut_ptr().cast(), iov_len: size }
+    }
+
+    /// Notes that this many bytes have been written to the address of [`Self::vector`].
+    ///
+    /// # Safety
+    /// They must have been, and they must be at most as many as the buffer has.
+    #[inline]
+    pub(crate) unsafe fn note_written(&mut self, length: usize) {
+        let memory = self.own();
+        debug_assert!(length <= memory.capacity(), "{length} of {}", memory.capacity());
+        if memory.len() < length {
+            // SAFETY: the caller guarantees both conditions.
+            unsafe { memory.set_len(length) };
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_keeps_what_somebody_holds_and_takes_no_more_than_its_size() {
+        let mut buffer = ReceiveBuffer::new(6);
+        assert_eq!((buffer.size(), buffer.memory().len()), (6, 0));
+        assert_eq!(buffer.fill(b"longer"), 6);
+        assert_eq!(buffer.fill(b"a longer one"), 6);
+        let kept = Arc::clone(buffer.memory());
+        assert_eq!(buffer.fill(b"new"), 3);
+        assert_eq!((&kept[..], &buffer.memory()[..]), (&b"a long"[..], &b"new"[..]));
+        assert_eq!(buffer.bytes_mut(), b"new\0\0\0");
+        let address = buffer.memory().as_ptr();
+        drop(kept);
+        assert_eq!(buffer.fill(b"again"), 5);
+        assert_eq!(buffer.memory().as_ptr(), address, "nobody holds it");
     }
 }

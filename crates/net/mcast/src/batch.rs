@@ -88,7 +88,7 @@ impl Batch {
     /// Returns the size of each buffer in bytes.
     #[must_use]
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.buffers[0].memory().len()
+        self.buffers[0].size()
     }
 
     /// Removes the datagrams. The memory stays allocated.
@@ -140,9 +140,7 @@ impl Batch {
         let Some(index) = self.free() else {
             return false;
         };
-        let bytes = self.buffers[index].bytes_mut();
-        let length = payload.len().min(bytes.len());
-        bytes[..length].copy_from_slice(&payload[..length]);
+        let length = self.buffers[index].fill(payload);
         let arrival = Arrival {
             length: payload.len(),
             truncated: arrival.truncated || length < payload.len(),

@@ -86,7 +86,7 @@ impl Arrival {
 pub struct Datagram<'a> {
     payload: &'a [u8],
     arrival: Arrival,
-    origin: Option<(&'a Arc<[u8]>, usize)>,
+    origin: Option<(&'a Arc<Vec<u8>>, usize)>,
 }
 
 impl<'a> Datagram<'a> {
@@ -97,7 +97,7 @@ impl<'a> Datagram<'a> {
     }
 
     #[inline]
-    pub(crate) fn in_buffer(buffer: &'a Arc<[u8]>, range: Range<usize>, arrival: Arrival) -> Self {
+    pub(crate) fn in_buffer(buffer: &'a Arc<Vec<u8>>, range: Range<usize>, arrival: Arrival) -> Self {
         Self { payload: &buffer[range.clone()], arrival, origin: Some((buffer, range.start)) }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Datagram<'a> {
     pub fn to_owned_datagram(&self) -> OwnedDatagram {
         let (buffer, start) = match self.origin {
             Some((buffer, start)) => (Arc::clone(buffer), start),
-            None => (Arc::from(self.payload), 0),
+            None => (Arc::new(self.payload.to_vec()), 0),
         };
         OwnedDatagram { buffer, range: start..start + self.payload.len(), arrival: self.arrival }
     }
@@ -147,7 +147,7 @@ impl fmt::Debug for Datagram<'_> {
 /// A datagram that owns its share of the buffer it was received into.
 #[derive(Clone)]
 pub struct OwnedDatagram {
-    buffer: Arc<[u8]>,
+    buffer: Arc<Vec<u8>>,
     range: Range<usize>,
     arrival: Arrival,
 }

@@ -24,7 +24,8 @@ pub struct LegArrival<'a> {
     pub hop_limit: u8,
     /// The Ethernet address it came from, if known. It names the culprit of a loop.
     pub mac: Option<MacAddress>,
-    /// The way that it has come through tunnels; empty for one that arrived on an interface.
+    /// The way that it has come through tunnels; empty for one that arrived on an interface. Of datagrams that arrived
+    /// together, that of the first one: each other one has the number after the one before it.
     pub trail: RelayPath,
     /// The payload.
     pub payload: &'a [u8],
@@ -78,6 +79,31 @@ impl Trails {
         Self { relay, last: 0, origins: LruCache::new(MAX_ORIGINS) }
     }
 
+    /// Returns how many datagrams with consecutive numbers have not been here, up to the first one that has. Nothing is
+    /// recorded.
+    pub(crate) fn count_new(&self, trail: &RelayPath, datagrams: u64) -> u64 {
+        if trail.relays().is_empty() {
+            return datagrams;
+        }
+        if trail.relays().contains(&self.relay) {
+            return 0;
+        }
+        let window = self.origins.peek(&trail.origin);
+        let is_new = |number: u64| window.map_or(number > 0, |window| window.is_new(number));
+        let numbers = (0..datagrams).map_while(|index| trail.number.checked_add(index));
+        numbers.take_while(|number| is_new(*number)).count() as u64
+    }
+
+    /// Records datagrams that [`Self::count_new`] has counted.
+    pub(crate) fn arrive_together(&mut self, trail: &RelayPath, datagrams: u64) {
+        if !trail.relays().is_empty() {
+            let window = self.origins.get_or_insert_mut(trail.origin, || SequenceWindow::new(WINDOW));
+            (0..datagrams).for_each(|index| {
+                window.record(trail.number + index);
+            });
+        }
+    }
+
     /// Records an arrival. Returns an error if it has been here.
     pub(crate) fn arrive(&mut self, trail: &RelayPath) -> Result<(), RefusalReason> {
         if trail.relays().is_empty() {
@@ -94,10 +120,12 @@ impl Trails {
         Ok(())
     }
 
-    /// Returns the trail of a copy. Copies with the same destination have the same one, whatever tunnel they are sent into.
+    /// Returns the trail of a copy, or of the first of the copies of datagrams that arrived together. Copies with the same
+    /// destination have the same one, whatever tunnel they are sent into.
     pub(crate) fn of_copy(
         &mut self,
         trail: &RelayPath,
+        datagrams: u64,
         arrived_for: SocketAddr,
         destination: SocketAddr,
         copies: &mut CopyTrails,
@@ -107,8 +135,8 @@ impl Trails {
         }
         let mut next = trail.after(self.relay).ok_or(RefusalReason::TooManyHops)?;
         if trail.relays().is_empty() || destination != arrived_for {
-            self.last += 1;
-            (next.origin, next.number) = (self.relay, self.last);
+            (next.origin, next.number) = (self.relay, self.last + 1);
+            self.last += datagrams;
         }
         copies.push((destination, next));
         Ok(next)

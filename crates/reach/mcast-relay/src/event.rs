@@ -36,7 +36,8 @@ pub enum RelayOutput {
         path: PathId,
         /// Where the datagram came from that this is a copy of. Only a tunnel carries it.
         source: SocketAddr,
-        /// The way of the copy through tunnels. Only a tunnel carries it.
+        /// The way of the copy through tunnels. Only a tunnel carries it. For the copies of datagrams that arrived together,
+        /// that of the first one: each other one has the number after the one before it.
         trail: RelayPath,
         /// The time in which a tunnel repairs it.
         repair: Option<Duration>,

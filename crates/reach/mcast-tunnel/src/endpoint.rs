@@ -224,10 +224,23 @@ impl TunnelEndpoint {
         datagram: &TunnelDatagram<P>,
         bound: Option<Duration>,
     ) -> bool {
+        self.send_together(now, link, datagram, datagram.payload.as_ref().len(), bound)
+    }
+
+    /// Sends several datagrams into a tunnel, whose payloads follow each other: each of this length, apart from the last
+    /// one, which may be shorter. Each has the number after the one before it.
+    pub fn send_together<P: AsRef<[u8]>>(
+        &mut self,
+        now: ClockTime,
+        link: LinkId,
+        datagrams: &TunnelDatagram<P>,
+        segment: usize,
+        bound: Option<Duration>,
+    ) -> bool {
         let Some(link) = self.links.get_mut(link.0) else { return false };
         let session = link.current.and_then(|handle| self.sessions.get_mut(&handle));
         let Some(session) = session else { return false };
-        link.send(now, &mut session.connection, datagram, bound);
+        link.send(now, &mut session.connection, datagrams, segment, bound);
         session.may_transmit = true;
         true
     }

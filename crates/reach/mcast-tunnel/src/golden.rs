@@ -47,7 +47,7 @@ fn frames_have_the_bytes_of_the_specification() {
         payload: Bytes::from_static(b"on"),
     };
     let mut record = Vec::new();
-    datagram.write_head(&mut record);
+    datagram.write_head(0, &mut record);
     record.extend(&datagram.payload);
     assert_eq!(record, example("record"));
     let mark = RepairMark { sequence: 5, bound_ms: 500 };

@@ -107,49 +107,56 @@ impl Link {
         }
     }
 
-    /// Sends a datagram into the tunnel. With a bound, missing pieces of it are repaired in that time.
+    /// Sends datagrams into the tunnel, whose payloads follow each other: each of this length, apart from the last one. With a
+    /// bound, missing pieces of them are repaired in that time.
     pub(crate) fn send<P: AsRef<[u8]>>(
         &mut self,
         now: ClockTime,
         connection: &mut Connection,
-        datagram: &TunnelDatagram<P>,
+        datagrams: &TunnelDatagram<P>,
+        segment: usize,
         bound: Option<Duration>,
     ) {
         let Self { head, transport, counts, overflow, .. } = self;
-        datagram.write_head(head);
-        let payload = datagram.payload.as_ref();
-        let mut datagrams = connection.datagrams();
-        let length = head.len() + payload.len();
-        let room = datagrams.max_size().unwrap_or_default().saturating_sub(PIECE_OVERHEAD);
-        let count = length.div_ceil(room.max(1));
-        // All pieces or none: a part would take the room of others, and be of no use.
-        if room == 0 || datagrams.send_buffer_space() < length + count * (PIECE_OVERHEAD + QUEUED) {
-            counts.overflow += 1;
-            overflow.unreported += 1;
-            return;
-        }
-        counts.sent += 1;
         let bound_ms = bound.map(|bound| bound.min(MAX_BOUND).as_millis() as u16);
-        transport.last_record = transport.last_record.wrapping_add(1);
-        let record = transport.last_record;
-        for index in 0..count {
-            let mark = bound_ms.map(|bound_ms| transport.buffer.next_mark(bound_ms));
-            let (start, end) = (index * room, ((index + 1) * room).min(length));
-            let mut bytes = BytesMut::with_capacity(PIECE_OVERHEAD + end - start);
-            put_piece_head(&mut bytes, mark, record, index as u16, count as u16);
-            bytes.extend_from_slice(part(head, start, end));
-            bytes.extend_from_slice(part(
-                payload,
-                start.saturating_sub(head.len()),
-                end.saturating_sub(head.len()),
-            ));
-            let bytes = bytes.freeze();
-            if let Some(mark) = mark {
-                transport.buffer.keep(now, mark, bytes.clone());
+        let payloads = datagrams.payload.as_ref();
+        // An empty datagram is one, too.
+        let total = payloads.len().div_ceil(segment.max(1)).max(1);
+        let mut queue = connection.datagrams();
+        let room = queue.max_size().unwrap_or_default().saturating_sub(PIECE_OVERHEAD);
+        datagrams.write_head(0, head);
+        let pieces = (head.len() + segment.min(payloads.len())).div_ceil(room.max(1));
+        // What follows from one call is sent, and forgotten, at about the same time, so it shares its memory.
+        let mut memory = BytesMut::with_capacity(payloads.len() + total * (head.len() + pieces * PIECE_OVERHEAD));
+        for number in 0..total {
+            let payload = part(payloads, number * segment, (number + 1) * segment);
+            datagrams.write_head(number as u64, head);
+            let length = head.len() + payload.len();
+            let count = length.div_ceil(room.max(1));
+            // All pieces or none: a part would take the room of others, and be of no use.
+            if room == 0 || queue.send_buffer_space() < length + count * (PIECE_OVERHEAD + QUEUED) {
+                counts.overflow += 1;
+                overflow.unreported += 1;
+                continue;
             }
-            // There is room, as was checked above.
-            let sent = datagrams.send(bytes, false);
-            debug_assert!(sent.is_ok(), "{sent:?}");
+            counts.sent += 1;
+            transport.last_record = transport.last_record.wrapping_add(1);
+            let record = transport.last_record;
+            for index in 0..count {
+                let mark = bound_ms.map(|bound_ms| transport.buffer.next_mark(bound_ms));
+                let (start, end) = (index * room, ((index + 1) * room).min(length));
+                put_piece_head(&mut memory, mark, record, index as u16, count as u16);
+                memory.extend_from_slice(part(head, start, end));
+                let of_payload = |position: usize| position.saturating_sub(head.len());
+                memory.extend_from_slice(part(payload, of_payload(start), of_payload(end)));
+                let bytes = memory.split().freeze();
+                if let Some(mark) = mark {
+                    transport.buffer.keep(now, mark, bytes.clone());
+                }
+                // There is room, as was checked above.
+                let sent = queue.send(bytes, false);
+                debug_assert!(sent.is_ok(), "{sent:?}");
+            }
         }
     }
 

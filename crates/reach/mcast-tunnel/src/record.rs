@@ -41,16 +41,18 @@ pub struct TunnelWant {
 }
 
 impl<P> TunnelDatagram<P> {
-    /// Writes what stands before the payload into a buffer, after it has been cleared.
-    pub(crate) fn write_head(&self, bytes: &mut Vec<u8>) {
+    /// Writes what stands before the payload into a buffer, after it has been cleared: of the datagram that came this many
+    /// after this one.
+    pub(crate) fn write_head(&self, later: u64, bytes: &mut Vec<u8>) {
+        let trail = self.trail.of_later(later);
         bytes.clear();
         bytes.push(self.hop_limit);
         bytes.extend(self.path.to_be_bytes());
         bytes.extend(self.to_path.unwrap_or(u32::MAX).to_be_bytes());
-        bytes.extend(self.trail.origin.to_be_bytes());
-        bytes.extend(self.trail.number.to_be_bytes());
-        bytes.push(self.trail.relays().len() as u8);
-        self.trail.relays().iter().for_each(|relay| bytes.extend(relay.to_be_bytes()));
+        bytes.extend(trail.origin.to_be_bytes());
+        bytes.extend(trail.number.to_be_bytes());
+        bytes.push(trail.relays().len() as u8);
+        trail.relays().iter().for_each(|relay| bytes.extend(relay.to_be_bytes()));
         put_socket_address(bytes, self.source);
         put_socket_address(bytes, self.destination);
     }
@@ -150,6 +152,13 @@ impl RelayPath {
         &self.relays[..usize::from(self.length)]
     }
 
+    /// Returns the trail of the datagram that came this many after this one, by the same way.
+    #[must_use]
+    pub const fn of_later(mut self, datagrams: u64) -> Self {
+        self.number = self.number.wrapping_add(datagrams);
+        self
+    }
+
     /// Returns the trail after this relay; `None` if it would be too long.
     #[must_use]
     pub fn after(mut self, relay: u64) -> Option<Self> {
@@ -229,7 +238,7 @@ mod tests {
             let (source, destination) = (source.into(), destination.into());
             let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
             let mut record = Vec::new();
-            datagram.write_head(&mut record);
+            datagram.write_head(0, &mut record);
             record.extend(&datagram.payload);
             let record = Bytes::from(record);
             prop_assert_eq!(TunnelDatagram::read(&record), Some(datagram));

@@ -94,6 +94,11 @@ impl ReceiveSlots {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        for (slot, buffer) in (first..).zip(&mut buffers[first..first + received]) {
+            let length = (self.headers[slot].msg_len as usize).min(self.vectors[slot].iov_len);
+            // SAFETY: the kernel has written this many bytes, of which the buffer has room for `iov_len`.
+            unsafe { buffer.note_written(length) };
+        }
         self.filled += received;
         Ok(received)
     }
@@ -101,7 +106,7 @@ impl ReceiveSlots {
     /// Points the headers from `first` on to these buffers.
     fn prepare(&mut self, first: usize, buffers: &mut [ReceiveBuffer]) {
         for (index, buffer) in (first..).zip(buffers) {
-            self.vectors[index] = vector_of(buffer.bytes_mut());
+            self.vectors[index] = buffer.vector();
             self.headers[index].msg_hdr = receive_header(
                 &raw mut self.names[index],
                 std::slice::from_mut(&mut self.vectors[index]),

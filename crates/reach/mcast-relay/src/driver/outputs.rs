@@ -43,7 +43,8 @@ impl Driver {
                     };
                     if let Some(leg) = self.tunnels.leg_of(path) {
                         let hop_limit = hop_limit.unwrap_or(0);
-                        let copy = TunnelCopy { path, source, destination, hop_limit, trail, payload };
+                        let copy =
+                            TunnelCopy { path, source, destination, hop_limit, trail, payload, segment };
                         self.send_into_tunnel(leg, copy, repair);
                         continue;
                     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use std::{fmt, io};
@@ -37,6 +38,11 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const MAX_LEARNED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 /// The time between attempts to resolve a name.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes of payloads that wait in the queues of tunnels before they are sent: as many as stay in a processor's cache, and
+/// enough for calls that each send many datagrams.
+const SENT_TOGETHER: usize = 256 << 10;
+/// Bytes of datagrams from a tunnel that are passed on together: a coalesced buffer.
+const PASSED_TOGETHER: usize = 60_000;
 /// How long a full queue of the system is waited for.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 
@@ -60,14 +66,17 @@ pub struct TunnelDial {
     pub host: String,
 }
 
-/// A copy to send into a tunnel.
+/// Copies to send into a tunnel.
 pub(super) struct TunnelCopy<'a> {
     pub(super) path: PathId,
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
     pub(super) hop_limit: u8,
     pub(super) trail: RelayPath,
+    /// Their payloads, one after the other.
     pub(super) payload: Cow<'a, [u8]>,
+    /// The length of each datagram but the last.
+    pub(super) segment: usize,
 }
 
 /// A resolved name, or why not, and the position of its tunnel.
@@ -83,6 +92,10 @@ pub(super) struct Tunnels {
     up: BTreeSet<LegId>,
     resolved: (Sender<Resolved>, Receiver<Resolved>),
     strangers: ReportLimiter<&'static str, DriverEvent>,
+    /// Bytes of payloads since tunnels were flushed.
+    unflushed: usize,
+    /// Memory for payloads that arrived together.
+    gathered: Vec<u8>,
 }
 
 struct TunnelSocket {
@@ -110,6 +123,8 @@ impl Tunnels {
             up: BTreeSet::new(),
             resolved: channel(),
             strangers: ReportLimiter::new(ReportQuota::LOG),
+            unflushed: 0,
+            gathered: Vec::new(),
         }
     }
 
@@ -166,10 +181,10 @@ impl TunnelSocket {
         let Self { endpoint, socket, slots, buffers, dial, local, .. } = self;
         let Some((_, socket)) = socket else { return false };
         let Ok(count) = socket.receive_many(slots, buffers) else { return false };
-        for (number, buffer) in buffers.iter_mut().enumerate().take(count) {
+        for (number, buffer) in buffers.iter().enumerate().take(count) {
             let Ok(received) = slots.received(number) else { continue };
             let segment = received.segment.unwrap_or(received.length);
-            if let Some(bytes) = buffer.bytes_mut().get(..received.length)
+            if let Some(bytes) = buffer.memory().get(..received.length)
                 && segment <= usize::from(MAX_DATAGRAM)
             {
                 if let (Some(own), None) = (received.destination, &dial) {
@@ -292,27 +307,33 @@ impl Driver {
         self.legs.get(usize::from(leg.0)).is_some_and(|leg| leg.leg.tunnel().is_some())
     }
 
-    /// Sends a copy, a reply, or an answer to one.
+    /// Sends copies, a reply, or an answer to one.
     pub(super) fn send_into_tunnel(&mut self, leg: LegId, copy: TunnelCopy<'_>, repair: Option<Duration>) {
         let now = self.now();
-        let TunnelCopy { path, source, destination, hop_limit, trail, payload } = copy;
+        let TunnelCopy { path, source, destination, hop_limit, trail, payload, segment } = copy;
+        let count = payload.len().div_ceil(segment.max(1)).max(1) as u64;
         // A copy is for many hosts, and has a trail.
         let to_path = match trail.relays().is_empty() {
             false => None,
             true => match self.tunnels.learned.get(&(leg, destination)) {
                 Some(path) => Some(*path),
                 None => {
-                    self.counts.unsent += 1;
+                    self.counts.unsent += count;
                     return;
                 }
             },
         };
-        let path = path.0;
-        let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
+        let (path, length) = (path.0, payload.len());
+        let datagrams = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
         let is_sent = self.socket_of(leg).is_some_and(|(position, link)| {
-            self.tunnels.sockets[position].endpoint.send(now, link, &datagram, repair)
+            let endpoint = &mut self.tunnels.sockets[position].endpoint;
+            endpoint.send_together(now, link, &datagrams, segment, repair)
         });
-        self.counts.unsent += u64::from(!is_sent);
+        self.counts.unsent += if is_sent { 0 } else { count };
+        self.tunnels.unflushed += length;
+        if self.tunnels.unflushed >= SENT_TOGETHER {
+            self.flush_tunnels();
+        }
     }
 
     /// Sends what this end wants to receive to the other end of a tunnel.
@@ -341,6 +362,7 @@ impl Driver {
 
     pub(super) fn flush_tunnels(&mut self) {
         let now = self.now();
+        self.tunnels.unflushed = 0;
         for socket in &mut self.tunnels.sockets {
             self.counts.unsent += socket.flush(now);
         }
@@ -402,44 +424,76 @@ impl Driver {
     fn take_tunnel_events(&mut self, position: usize) -> Result<(), DriverError> {
         let endpoint = &mut self.tunnels.sockets[position].endpoint;
         let events: Vec<TunnelEvent> = std::iter::from_fn(|| endpoint.poll_event()).collect();
+        let mut gathered = std::mem::take(&mut self.tunnels.gathered);
+        let runs = TunnelRun::gather(&events, &mut gathered);
         let mut copies = PendingCopies::default();
-        // Most datagrams are of the same tunnel as the one before.
+        // Most datagrams are of the same tunnel as the ones before.
         let mut latest = None;
-        for event in &events {
-            match event {
+        for TunnelRun { events, bytes, segment } in &runs {
+            match &events[0] {
                 TunnelEvent::Datagram { link, datagram } => {
                     if latest.is_none_or(|(known, _)| known != *link) {
                         latest = self.leg_of_link(position, *link).map(|leg| (*link, leg));
                     }
                     let Some((_, leg)) = latest else { continue };
-                    self.receive_datagram(leg, datagram);
-                    self.take_outputs_for(datagram.payload[..].into(), &mut copies)?;
-                    self.serve_from_tunnel(leg, datagram);
+                    let payload = &gathered[bytes.clone()];
+                    let together = self.receive_together(leg, datagram, payload, *segment);
+                    let bytes = &payload[..payload.len().min(together * segment)];
+                    self.take_outputs_for(ReceivedPayload { bytes, segment: *segment }, &mut copies)?;
+                    for event in &events[together..] {
+                        let TunnelEvent::Datagram { datagram, .. } = event else { continue };
+                        self.receive_datagram(leg, datagram);
+                        self.take_outputs_for(datagram.payload[..].into(), &mut copies)?;
+                        self.serve_from_tunnel(leg, datagram);
+                    }
                 }
-                TunnelEvent::Up { link, .. }
+                event @ (TunnelEvent::Up { link, .. }
                 | TunnelEvent::Down { link, .. }
                 | TunnelEvent::Moved { link, .. }
                 | TunnelEvent::Refused { link, .. }
                 | TunnelEvent::Unanswered { link }
                 | TunnelEvent::Overflow { link, .. }
-                | TunnelEvent::Wants { link, .. } => {
+                | TunnelEvent::Wants { link, .. }) => {
                     if let Some(leg) = self.leg_of_link(position, *link) {
                         self.tunnel_changed(position, leg, event);
                         self.take_outputs_for(ReceivedPayload::default(), &mut copies)?;
                     }
                 }
-                _ => self.report_stranger(event),
+                event => self.report_stranger(event),
             }
         }
         self.http.pass(false);
-        self.finish(copies)
+        let finished = self.finish(copies);
+        self.tunnels.gathered = gathered;
+        finished
+    }
+
+    /// Passes datagrams that arrived together to the state machine, and returns how many it has handled. What clients request
+    /// is counted one by one.
+    fn receive_together(
+        &mut self,
+        leg: LegId,
+        first: &TunnelDatagram,
+        payload: &[u8],
+        segment: usize,
+    ) -> usize {
+        let Some(segment) = NonZeroUsize::new(segment) else { return 0 };
+        let group = GroupAddr::try_from(first.destination);
+        let rule_for = |group| self.http.demand().rule_for(leg, group, first.source.ip());
+        if group.ok().and_then(rule_for).is_some() {
+            return 0;
+        }
+        let count = self.relay.handle_coalesced(self.now(), &arrival_from(leg, first, payload), segment);
+        if count > 0 {
+            self.tunnels.learned.put((leg, first.source), first.path);
+        }
+        count
     }
 
     /// Passes a datagram for a group to HTTP clients that request it. A reply is for one host.
     fn serve_from_tunnel(&mut self, leg: LegId, datagram: &TunnelDatagram) {
-        let is_copy = datagram.to_path.is_none() && !datagram.trail.relays().is_empty();
         let Ok(address) = GroupAddr::try_from(datagram.destination) else { return };
-        if is_copy {
+        if is_copy(datagram) {
             let source = datagram.source;
             let arrival = ServedArrival { leg, address, source, time: None, lost: 0 };
             self.serve(self.now(), arrival, &datagram.payload);
@@ -448,20 +502,15 @@ impl Driver {
 
     fn receive_datagram(&mut self, leg: LegId, datagram: &TunnelDatagram) {
         let now = self.now();
-        let TunnelDatagram { trail, path, to_path, hop_limit, source, destination, ref payload } = *datagram;
-        match to_path.map(PathId) {
-            None if trail.relays().is_empty() => return,
-            None => {
-                let mac = None;
-                let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload };
-                self.relay.handle_datagram(now, &arrival);
-            }
+        match datagram.to_path.map(PathId) {
+            None if !is_copy(datagram) => return,
+            None => self.relay.handle_datagram(now, &arrival_from(leg, datagram, &datagram.payload)),
             Some(own) if self.tunnels.leg_of(own) == Some(leg) => {
-                self.relay.handle_reply(now, own, source);
+                self.relay.handle_reply(now, own, datagram.source);
             }
             Some(_) => return,
         }
-        self.tunnels.learned.put((leg, source), path);
+        self.tunnels.learned.put((leg, datagram.source), datagram.path);
     }
 
     fn tunnel_changed(&mut self, position: usize, leg: LegId, event: &TunnelEvent) {
@@ -612,6 +661,72 @@ impl Driver {
         self.tunnels.sockets[position].socket = Some((family, socket));
         Ok(())
     }
+}
+
+/// What came from a tunnel: one event, or several datagrams that differ in their payloads and consecutive numbers only.
+struct TunnelRun<'a> {
+    events: &'a [TunnelEvent],
+    /// Where the payloads are, if there are several.
+    bytes: Range<usize>,
+    /// The length of each of these; 0 for one event.
+    segment: usize,
+}
+
+impl<'a> TunnelRun<'a> {
+    /// Finds what came together, and writes the payloads of each run one after the other.
+    fn gather(events: &'a [TunnelEvent], payloads: &mut Vec<u8>) -> Vec<Self> {
+        payloads.clear();
+        let (mut runs, mut rest) = (Vec::new(), events);
+        while !rest.is_empty() {
+            let (start, count) = (payloads.len(), count_together(rest));
+            let (events, others) = rest.split_at(count);
+            if count > 1 {
+                events.iter().for_each(|event| payloads.extend_from_slice(payload_of(event)));
+            }
+            let segment = if count > 1 { payload_of(&events[0]).len() } else { 0 };
+            runs.push(Self { events, bytes: start..payloads.len(), segment });
+            rest = others;
+        }
+        runs
+    }
+}
+
+fn payload_of(event: &TunnelEvent) -> &[u8] {
+    match event {
+        TunnelEvent::Datagram { datagram, .. } => &datagram.payload,
+        _ => &[],
+    }
+}
+
+/// Returns how many of the first events are datagrams that can be passed on together. At least one.
+fn count_together(events: &[TunnelEvent]) -> usize {
+    let Some(TunnelEvent::Datagram { link, datagram: first }) = events.first() else { return 1 };
+    let length = first.payload.len();
+    if !is_copy(first) || length == 0 {
+        return 1;
+    }
+    let most = (PASSED_TOGETHER / length).max(1);
+    let of = |datagram: &TunnelDatagram| {
+        let TunnelDatagram { path, to_path, hop_limit, source, destination, .. } = *datagram;
+        (path, to_path, hop_limit, source, destination, datagram.payload.len())
+    };
+    let follows = |(later, event): (usize, &TunnelEvent)| match event {
+        TunnelEvent::Datagram { link: on, datagram } => {
+            on == link && of(datagram) == of(first) && datagram.trail == first.trail.of_later(later as u64)
+        }
+        _ => false,
+    };
+    1 + events.iter().enumerate().take(most).skip(1).take_while(|event| follows(*event)).count()
+}
+
+/// Returns whether a datagram is for many hosts. Others are replies.
+fn is_copy(datagram: &TunnelDatagram) -> bool {
+    datagram.to_path.is_none() && !datagram.trail.relays().is_empty()
+}
+
+fn arrival_from<'a>(leg: LegId, datagram: &TunnelDatagram, payload: &'a [u8]) -> LegArrival<'a> {
+    let TunnelDatagram { trail, hop_limit, source, destination, .. } = *datagram;
+    LegArrival { leg, source, destination, hop_limit, mac: None, trail, payload }
 }
 
 impl fmt::Debug for Tunnels {

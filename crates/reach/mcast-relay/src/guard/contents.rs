@@ -33,6 +33,8 @@ pub(super) const ROUND_TRIP: Duration = Duration::from_millis(700);
 pub(super) const MAX_GAIN: u64 = 4;
 /// A content that is not seen for this long is forgotten.
 const MEMORY: Duration = Duration::from_secs(2);
+/// Contents of a table that may still grow little by little.
+const SMALL: usize = 1_024;
 /// Sources of one content that are counted singly.
 const MAX_SOURCES: usize = 16;
 
@@ -368,7 +370,8 @@ impl Contents {
         }
     }
 
-    /// Forgets the earlier contents if the tables of the latest ones are full.
+    /// Forgets the earlier contents if the tables of the latest ones are full. A table that has grown to [`SMALL`] gets the
+    /// room for all at once: to grow it later, with tens of thousands of contents, would delay datagrams by milliseconds.
     fn make_room(&mut self, now: ClockTime) {
         let latest = self.latest.len() + self.latest_single.by_key.len();
         if latest >= self.capacity || now - self.since >= MEMORY {
@@ -377,6 +380,16 @@ impl Contents {
             self.latest.clear();
             self.latest_single.clear();
             self.since = now;
+        }
+        let room = |length: usize, capacity: usize| {
+            (length >= SMALL && capacity < self.capacity).then(|| self.capacity - length)
+        };
+        if let Some(more) = room(self.latest.len(), self.latest.capacity()) {
+            self.latest.reserve(more);
+        }
+        let single = &mut self.latest_single.by_key;
+        if let Some(more) = room(single.len(), single.capacity()) {
+            single.reserve(more);
         }
     }
 

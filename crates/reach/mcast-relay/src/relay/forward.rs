@@ -55,12 +55,18 @@ impl Relay {
         if !self.decides_together(now, &rules, arrival) {
             return 0;
         }
-        let count = self.guard.arrive_together(now, arrival, segment);
+        let first = |datagrams: u64| {
+            let end = usize::try_from(datagrams).unwrap_or(usize::MAX).saturating_mul(segment.get());
+            LegArrival { payload: &arrival.payload[..end.min(arrival.payload.len())], ..*arrival }
+        };
+        let arrived = arrival.payload.len().div_ceil(segment.get()) as u64;
+        let new = self.trails.count_new(&arrival.trail, arrived);
+        let count = self.guard.arrive_together(now, &first(new), segment);
         if count == 0 {
             return 0;
         }
-        let end = arrival.payload.len().min(count * segment.get());
-        let passed = LegArrival { payload: &arrival.payload[..end], ..*arrival };
+        self.trails.arrive_together(&arrival.trail, count as u64);
+        let passed = first(count as u64);
         for rule in &rules {
             self.rules[*rule].counts.arrived += count as u64;
         }
@@ -70,26 +76,24 @@ impl Relay {
     }
 
     /// Returns whether the datagrams of a coalesced buffer are forwarded alike, if the guard lets them pass. Nothing is
-    /// counted or reported: what is refused, limited, numbered or changed is decided on one by one.
+    /// counted or reported: what is refused, limited, encapsulated or changed is decided on one by one.
     fn decides_together(&self, now: ClockTime, rules: &[usize], arrival: &LegArrival<'_>) -> bool {
-        let is_plain = |side: PathSide| match side {
-            PathSide::Leg(leg) => !self.is_tunnel(leg),
-            PathSide::Route(_) => true,
-            PathSide::AmtGateways(_) => false,
-        };
         let has_plain_pairs = |rule: &usize| {
             let state = &self.rules[*rule];
             let mut pairs = self.pairs[state.pairs.clone()].iter();
             state.rule.traffic.protocol.is_none()
                 && !state.limits.limits()
-                && pairs.all(|pair| is_plain(pair.key.to))
+                && pairs.all(|pair| !matches!(pair.key.to, PathSide::AmtGateways(_)))
         };
-        !self.is_tunnel(arrival.leg)
-            && rules.iter().all(has_plain_pairs)
-            && !self.is_own(arrival.source)
-            && self.peers.sender_of(arrival.source).is_none()
-            && self.sender_with_kept_source(now, arrival).is_none()
-            && self.home_of_routed(arrival).is_none()
+        // Another site may have the same addresses.
+        let is_host = || {
+            !self.is_own(arrival.source)
+                && self.peers.sender_of(arrival.source).is_none()
+                && self.sender_with_kept_source(now, arrival).is_none()
+                && self.home_of_routed(arrival).is_none()
+        };
+        rules.iter().all(has_plain_pairs)
+            && (self.is_tunnel(arrival.leg) || is_host())
             && self.can_send(rules, arrival).is_ok()
     }
 
@@ -280,7 +284,7 @@ impl Relay {
         let mut sent = SentCopies::default();
         for rule in rules.iter().copied() {
             let before = sent.places.len();
-            let refusal = self.forward_by(now, rule, arrival, payload, &mut sent);
+            let refusal = self.forward_by(now, rule, arrival, datagrams, payload, &mut sent);
             let copies = (sent.places.len() - before) as u64;
             let counts = &mut self.rules[rule].counts;
             counts.copies += copies * datagrams;
@@ -301,6 +305,7 @@ impl Relay {
         now: ClockTime,
         rule: usize,
         arrival: &LegArrival<'_>,
+        datagrams: u64,
         payload: &CopyPayload,
         sent: &mut SentCopies,
     ) -> Option<RefusalReason> {
@@ -320,7 +325,7 @@ impl Relay {
                 if !self.is_admitted(now, rule, arrival.source.ip(), arrival.payload.len()) {
                     return Err(RefusalReason::RateLimit);
                 }
-                self.send(now, index, arrival, copy, &mut sent.trails).map(|()| sent.places.push(place))
+                self.send(now, index, (arrival, datagrams), copy, &mut sent.trails).map(|()| sent.places.push(place))
             });
             refusal = result.err().or(refusal);
         }
@@ -398,7 +403,7 @@ impl Relay {
         &mut self,
         now: ClockTime,
         index: usize,
-        arrival: &LegArrival<'_>,
+        (arrival, datagrams): (&LegArrival<'_>, u64),
         copy: Copy,
         trails: &mut CopyTrails,
     ) -> Result<(), RefusalReason> {
@@ -418,7 +423,8 @@ impl Relay {
         }
         let trail = match pair.key.to_leg() {
             Some(to) if self.is_tunnel(to) => {
-                self.trails.of_copy(&arrival.trail, arrival.destination, copy.destination, trails)?
+                let of_arrival = &arrival.trail;
+                self.trails.of_copy(of_arrival, datagrams, arrival.destination, copy.destination, trails)?
             }
             _ => RelayPath::default(),
         };

@@ -312,7 +312,7 @@ fn datagrams_that_come_back_in_other_buffers_are_recognized() {
 fn what_differs_between_datagrams_is_decided_one_by_one() {
     for rules in [
         "239.1.2.3:5000 from s0 to s1 rate 10/s always",
-        "239.1.2.3:5000 from s0 to s1,tunnel:site always",
+        "239.1.2.3:5000 from s0 to s1,amt-listen:192.0.2.1",
         "mdns between s0 and s1",
     ] {
         let mut subject = Subject::new(rules);

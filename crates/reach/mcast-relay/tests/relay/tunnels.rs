@@ -1,9 +1,11 @@
 //! Tunnels as legs of rules.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
 use mcast_relay::{LegArrival, LegId, RefusalReason, RelayPath, TunnelWant};
+use proptest::prelude::*;
 
 use crate::subject::{SentCopy, Subject, address};
 
@@ -152,4 +154,92 @@ fn replies_go_back_into_the_tunnel() {
     let answers = subject.reply(replies[0].path, HOST, b"good");
     assert_eq!((answers[0].destination, answers[0].path), (address("10.0.0.5:5000"), copies[0].path));
     subject.wait(Duration::from_secs(1));
+}
+
+/// Datagrams of one length that arrive together: on the leg, or from a tunnel with the number of the first one.
+#[derive(Clone, Debug)]
+struct Buffer {
+    leg: u8,
+    trail: RelayPath,
+    destination: &'static str,
+    datagrams: Vec<[u8; 2]>,
+}
+
+fn buffers() -> impl Strategy<Value = Vec<Buffer>> {
+    let trail = prop_oneof![
+        4 => (1_u64..60, 7_u64..9).prop_map(|(number, origin)| RelayPath::new(origin, number, &[origin]).unwrap()),
+        1 => Just(RelayPath::new(7, u64::MAX - 1, &[7]).unwrap()),
+        1 => Just(RelayPath::new(7, 0, &[7]).unwrap()),
+        1 => Just(RelayPath::new(7, 900, &[7; RelayPath::MAX]).unwrap()),
+    ];
+    let datagrams = prop::collection::vec(any::<[u8; 2]>(), 1..20);
+    let destination = prop_oneof![4 => Just(GROUP), 1 => Just("239.1.2.2:5000")];
+    let buffer = (0_u8..3, trail, destination, datagrams).prop_map(|(leg, trail, destination, datagrams)| {
+        let trail = if leg == 0 { RelayPath::default() } else { trail };
+        Buffer { leg, trail, destination, datagrams }
+    });
+    prop::collection::vec(buffer, 1..40)
+}
+
+/// Passes a buffer; returns its copies, each as a datagram of its own.
+fn pass(subject: &mut Subject, buffer: &Buffer, is_together: bool) -> Vec<SentCopy> {
+    let Buffer { leg, trail, destination, ref datagrams } = *buffer;
+    let (leg, source, destination) = (LegId(leg), address(HOST), address(destination));
+    let arrival = |trail, payload| LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
+    let (whole, segment) = (datagrams.concat(), NonZeroUsize::new(2).unwrap());
+    let (mut count, mut copies) = (0, Vec::new());
+    if is_together {
+        count = subject.relay.handle_coalesced(subject.now, &arrival(trail, &whole), segment);
+        let together = subject.outputs(&whole[..2 * count]);
+        for index in 0..count {
+            copies.extend(together.iter().map(|copy| SentCopy {
+                trail: if copy.trail == RelayPath::default() { copy.trail } else { copy.trail.of_later(index as u64) },
+                payload: copy.payload[2 * index..2 * index + 2].to_vec(),
+                ..copy.clone()
+            }));
+        }
+    }
+    for (index, payload) in datagrams.iter().enumerate().skip(count) {
+        subject.relay.handle_datagram(subject.now, &arrival(trail.of_later(index as u64), payload));
+        copies.extend(subject.outputs(payload));
+    }
+    copies
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn what_arrives_together_is_forwarded_as_if_it_came_one_by_one(buffers in buffers()) {
+        let rule = "239.1.2.0/30:5000 from eth0,tunnel:a,tunnel:b to eth0,tunnel:a,tunnel:b repair 200ms";
+        let (mut together, mut single) = (relay(rule), relay(rule));
+        for buffer in &buffers {
+            prop_assert_eq!(pass(&mut together, buffer, true), pass(&mut single, buffer, false), "{:?}", buffer);
+        }
+        let counts = |subject: &Subject| subject.relay.rules().map(|(_, counts)| counts.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(format!("{:?}", counts(&together)), format!("{:?}", counts(&single)));
+    }
+}
+
+#[test]
+fn a_buffer_that_goes_into_tunnels_is_forwarded_together_with_consecutive_numbers() {
+    let mut subject = relay(RULE);
+    let own = subject.relay.id().0;
+    let (count, copies) = subject.receive_coalesced(0, HOST, GROUP, b"onetwothr", 3);
+    assert_eq!((count, copies.len()), (3, 2));
+    assert!(copies.iter().all(|copy| copy.trail == RelayPath::new(own, 1, &[own]).unwrap()), "{copies:?}");
+    let next = subject.receive(0, HOST, GROUP, b"next");
+    assert_eq!(next[0].trail.number, 4);
+}
+
+#[test]
+fn of_a_buffer_from_a_tunnel_what_was_here_before_is_not_forwarded_twice() {
+    let mut subject = relay(RULE);
+    let trail = |number| RelayPath::new(7, number, &[7]).unwrap();
+    assert_eq!(from_tunnel(&mut subject, 2, trail(3), GROUP).len(), 1);
+    let buffer = Buffer { leg: 1, trail: trail(1), destination: GROUP, datagrams: vec![*b"a1", *b"a2", *b"a3", *b"a4"] };
+    let copies = pass(&mut subject, &buffer, true);
+    let numbers: Vec<u64> = copies.iter().map(|copy| copy.trail.number).collect();
+    assert_eq!(numbers, [1, 2, 4]);
+    assert_eq!(subject.refused(RefusalReason::Duplicate), 1);
 }
