@@ -27,6 +27,8 @@ use mcast::Wire;
 
 use mcast_single::Details;
 
+pub(crate) use sockets::set_buffer;
+
 pub use messages::{MessagesArguments, run as run_messages};
 pub use work::{Name, PeerArguments, Role, Work};
 

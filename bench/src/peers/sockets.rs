@@ -1,9 +1,10 @@
 //! Sockets for peers that do not open them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result, bail};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 
 use super::{sys, work::Work};
 
@@ -66,10 +67,10 @@ fn enable_metadata(socket: &Socket) -> Result<()> {
 }
 
 /// Sets the receive buffer as mcast does: beyond `net.core.rmem_max` if permitted.
-fn set_buffer(socket: &Socket, bytes: usize) -> Result<()> {
+pub(crate) fn set_buffer(socket: &(impl AsRawFd + AsFd), bytes: usize) -> Result<()> {
     let requested = i32::try_from(bytes).context("the buffer is too large")?;
     if sys::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, requested).is_err() {
-        socket.set_recv_buffer_size(bytes)?;
+        SockRef::from(socket).set_recv_buffer_size(bytes)?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::Bench;
 use super::plan::Plan;
 use super::relay::{Forwarding, compare, interface_received};
 use super::rounds::Values;
+use crate::peers::set_buffer;
 use crate::network::{DOWNSTREAM, INTERFACE, Link, TunnelNetwork};
 use crate::report::Figures;
 use crate::run::{Cpu, start, start_with_input};
@@ -31,6 +32,8 @@ const RATE: f64 = 60_000.0;
 /// Datagrams that are sent together at that rate: a burst every 0.27 ms, as a sender that sleeps between bursts has.
 const BURST: usize = 16;
 const WARM_UP: Duration = Duration::from_millis(200);
+/// The receiver's buffer.
+const RECEIVE_BUFFER: usize = 16 << 20;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time without arrivals after which nothing is under way.
 const READ_TIMEOUT: Duration = Duration::from_millis(300);
@@ -132,6 +135,8 @@ fn run_once(network: &TunnelNetwork, bench: &Bench, carrier: Carrier, link: Link
     sender.set_multicast_ttl_v4(8)?;
     let receiver = network.receiver.run(|| UdpSocket::bind(GROUP))??;
     receiver.join_multicast_v4(&[239, 77, 0, 1].into(), &[10, 77, 1, 2].into())?;
+    // What is late arrives together with what follows. Only what the ways lose counts as lost.
+    set_buffer(&receiver, RECEIVE_BUFFER)?;
     wait_until_forwarding(&sender, &receiver)?;
     let mut values = delays(&sender, receiver, bench.options.window())?;
 

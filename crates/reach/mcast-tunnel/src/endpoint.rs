@@ -24,7 +24,7 @@ use crate::key::{PeerKey, TunnelKeys};
 use crate::link::Link;
 use crate::record::{TunnelDatagram, TunnelWant};
 use crate::session::{CloseCode, Session, Stage, host_of};
-use crate::settings::{QuicClock, transport};
+use crate::settings::{IDLE_TIMEOUT, QuicClock, transport};
 use crate::tls;
 
 /// The time between attempts of a dialer.
@@ -332,6 +332,10 @@ impl TunnelEndpoint {
                 link.handle_timeout(now, session, &mut self.events);
             }
         }
+        if self.unanswered_at().is_some_and(|at| at <= now) {
+            self.events.push_back(TunnelEvent::Unanswered { link: LinkId(0) });
+            self.dial_again(now);
+        }
         if self.dial_at().is_some_and(|at| at <= now) {
             self.dial(now);
         }
@@ -341,7 +345,8 @@ impl TunnelEndpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<ClockTime> {
         let of_sessions = self.sessions.values().filter_map(|session| session.timeout);
-        of_sessions.chain(self.links.iter().filter_map(Link::deadline)).chain(self.dial_at()).min()
+        let of_links = self.links.iter().filter_map(Link::deadline);
+        of_sessions.chain(of_links).chain(self.dial_at()).chain(self.unanswered_at()).min()
     }
 
     /// Writes the next datagrams to send into a buffer, after it has been cleared: several of one length for one destination.
@@ -704,6 +709,14 @@ impl TunnelEndpoint {
         if let Some(session) = dialer.handle.take().and_then(|handle| self.sessions.get_mut(&handle)) {
             session.close(instant, CloseCode::Replaced);
         }
+    }
+
+    /// Returns when a dialer gives up a handshake. QUIC has such a limit, but a forged answer, such as a changed Retry, can
+    /// begin its time again.
+    fn unanswered_at(&self) -> Option<ClockTime> {
+        let Role::Dialer(Dialer { handle: Some(handle), .. }) = &self.role else { return None };
+        let session = self.sessions.get(handle)?;
+        matches!(session.stage, Stage::Handshake | Stage::Naming).then(|| session.since + IDLE_TIMEOUT)
     }
 
     /// Returns when a dialer has to dial.

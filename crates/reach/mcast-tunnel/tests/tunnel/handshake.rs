@@ -391,3 +391,34 @@ fn of_datagrams_that_arrive_together_only_a_changed_one_is_dropped() {
     assert_eq!(events(&mut hub).iter().filter(|event| is_datagram(event)).count(), 99);
     assert_eq!(hub.dropped().collect::<Vec<_>>(), [(DropReason::Unsealed, 1)]);
 }
+
+/// The library that implements QUIC takes a changed Retry for an authenticated one, and what follows from it does not lead
+/// anywhere.
+#[test]
+fn a_changed_retry_delays_a_tunnel_by_one_handshake_only() {
+    let (mut site, mut hub) = (site("paris", 1), hub());
+    let (mut now, mut answers, mut unanswered) = (ClockTime::START, 0, 0);
+    while hub.links().next().unwrap().1.peer.is_none() {
+        assert!(now < ClockTime::START + Duration::from_millis(6_500), "{answers} answers");
+        for end in [&mut site, &mut hub] {
+            if end.poll_timeout().is_some_and(|at| at <= now) {
+                end.handle_timeout(now);
+            }
+        }
+        for (_, bytes) in datagrams(now, &mut site) {
+            hub.handle_datagram(now, SITE.into(), &bytes);
+        }
+        for (_, mut bytes) in datagrams(now, &mut hub) {
+            if answers == 0 {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+            answers += 1;
+            site.handle_datagram(now, HUB.into(), &bytes);
+        }
+        while let Some(event) = site.poll_event() {
+            unanswered += usize::from(matches!(event, TunnelEvent::Unanswered { .. }));
+        }
+        now = now + Duration::from_millis(50);
+    }
+    assert_eq!(unanswered, 1);
+}
