@@ -1,10 +1,11 @@
 //! Sending datagrams and messages: what the command prints about targets, and about datagrams that the system refuses.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast::group::Scope;
-use mcast::interface::{AddressState, Interface, InterfaceAddress};
+use mcast::interface::{AddressState, Interface, InterfaceAddress, Warning};
 use mcast::{Error, Family, Group, InterfaceSelector, Outgoing, Sender};
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
@@ -119,6 +120,29 @@ pub(crate) fn print(targets: &[Target], hop_limit: u8, is_default: bool, console
     }
     if targets.len() > MAX_LISTED {
         console.note(format_args!("and {} more", targets.len() - MAX_LISTED));
+    }
+    let groups = targets.iter().take(MAX_LISTED).filter(|target| target.address().ip().is_multicast());
+    warn_of_interfaces(groups.filter_map(interface_of), console);
+}
+
+/// Warns of interfaces on which the system accepts datagrams, but from which they may not get far.
+fn warn_of_interfaces(interfaces: impl Iterator<Item = Interface>, console: &Console) {
+    let mut known = BTreeSet::new();
+    for interface in interfaces.filter(|interface| known.insert(interface.index)) {
+        let name = &interface.name;
+        for warning in interface.warnings() {
+            match warning {
+                Warning::NoCarrier => {
+                    console
+                        .warn(format_args!("{name} has no carrier: the system discards what is sent there"));
+                }
+                Warning::NotMulticast => {
+                    console
+                        .warn(format_args!("{name} is without the flag MULTICAST: it may carry no groups"));
+                }
+                _ => {}
+            }
+        }
     }
 }
 

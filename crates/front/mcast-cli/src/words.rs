@@ -20,6 +20,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["chromecast", "airplay", "homekit", "sonos", "printer", "printers", "mdns", "dlna", "ssdp"], "relay"),
     (&["forward", "proxy", "reflector", "iptv", "udpxy", "http", "vlc", "mcproxy", "smcroute"], "relay"),
     (&["docker", "podman", "container", "kubernetes", "k8s", "vlan", "vlans", "vpn"], "relay"),
+    (&["wireguard", "openvpn", "tailscale", "zerotier", "gre", "site", "sites", "tunnel"], "relay"),
     (&["play"], "replay"),
     (&["capture", "dump", "tcpdump", "wireshark"], "sniff"),
     (&["watch", "monitor", "prometheus", "grafana", "metrics", "dashboard"], "top"),

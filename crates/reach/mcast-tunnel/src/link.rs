@@ -127,7 +127,8 @@ impl Link {
         datagrams.write_head(0, head);
         let pieces = (head.len() + segment.min(payloads.len())).div_ceil(room.max(1));
         // What follows from one call is sent, and forgotten, at about the same time, so it shares its memory.
-        let mut memory = BytesMut::with_capacity(payloads.len() + total * (head.len() + pieces * PIECE_OVERHEAD));
+        let mut memory =
+            BytesMut::with_capacity(payloads.len() + total * (head.len() + pieces * PIECE_OVERHEAD));
         for number in 0..total {
             let payload = part(payloads, number * segment, (number + 1) * segment);
             datagrams.write_head(number as u64, head);

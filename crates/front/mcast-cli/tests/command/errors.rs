@@ -249,6 +249,33 @@ fn an_interface_that_is_down_is_the_cause_that_sending_reports() {
     }
 }
 
+/// The system accepts datagrams on both, and discards them, or some of them.
+#[test]
+fn an_interface_that_may_carry_no_groups_is_warned_of_when_sending() {
+    let lan = Lan::new();
+    let ip = |words: &str| {
+        let status = lan.a.command("ip").unwrap().args(words.split_whitespace()).status().unwrap();
+        assert!(status.success(), "ip {words}");
+    };
+    let warnings = |to: &str, on: &str| {
+        let ended = mcast(&lan.a, &["send", to, "-i", on, "hello"]);
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+        let lines = ended.stderr.lines().filter(|line| line.starts_with("warning: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("239.255.1.3:5000", "eth0"), [""; 0]);
+    ip("link set eth0 multicast off");
+    let expected = "warning: eth0 is without the flag MULTICAST: it may carry no groups";
+    assert_eq!(warnings("239.255.1.3:5000", "eth0"), [expected]);
+    assert_eq!(warnings("10.0.0.2:5000", "eth0"), [""; 0]);
+    // The other end is down.
+    ip("link add cut0 type veth peer name cut1");
+    ip("link set cut0 up");
+    ip("address add 10.9.0.1/24 dev cut0");
+    let expected = "warning: cut0 has no carrier: the system discards what is sent there";
+    assert_eq!(warnings("239.255.1.3:5000", "cut0"), [expected]);
+}
+
 #[test]
 fn a_missing_route_to_a_host_is_not_one_to_groups() {
     let lan = Lan::new();

@@ -42,6 +42,20 @@ fn a_check_shows_what_would_be_forwarded_and_who_else_relays() {
 }
 
 #[test]
+fn a_leg_that_may_carry_no_groups_such_as_wireguard_is_reported_with_what_to_do() {
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    r.command("ip").unwrap().args(["link", "set", "eth1", "multicast", "off"]).status().unwrap();
+    let ended = mcast(&r, &["relay", "--check", "--json", RULE]);
+    let events = ended.json();
+    events.iter().for_each(|event| assert_valid("relay-event", event));
+    let problems = of_type(&events, "problem");
+    assert_eq!((ended.status, problems.len()), (Some(0), 1), "{ended:?}");
+    assert!(problems[0]["reason"].as_str().unwrap().contains("MULTICAST"), "{ended:?}");
+    assert!(problems[0]["remedy"].as_str().unwrap().contains("AllowedIPs"), "{ended:?}");
+}
+
+#[test]
 fn a_check_finds_ports_that_another_program_has_to_itself() {
     let network = Network::new(2);
     let r = network.host("r", 9, &[1, 2]);

@@ -12,6 +12,7 @@ use super::{Cause, Check, between, carriers, intervals, sent_to_another_group};
 use crate::fate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::snapshot::Link;
 use crate::wire::{ControlMessage, PtpFrames, Tagging};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Severity, Tool, remedies};
 
@@ -47,11 +48,15 @@ fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) 
     // One group of several may be silent in a sound network.
     let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
     let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
-    let hints: String = silent.iter().take(MAX_NAMED).flat_map(|flow| hints(observation, flow)).collect();
+    let named = silent.iter().take(MAX_NAMED);
+    let mut hints: Vec<String> = named.flat_map(|flow| hints(observation, flow)).collect();
+    let links = silent.iter().filter_map(|flow| observation.link(flow.interest.interface));
+    hints.extend(links.filter(|link| link.is_tunnel()).map(tunnel_hint));
+    hints.dedup();
     let finding = Finding::new(
         Id::NothingArrives,
         severity,
-        format!("Nothing for {groups} reached {names} in {seconds:.1} s.{hints}"),
+        format!("Nothing for {groups} reached {names} in {seconds:.1} s.{}", hints.concat()),
     )
     .on_interfaces(silent.iter().map(|flow| flow.status.interface.as_str()).collect::<BTreeSet<_>>())
     .for_group(to)
@@ -114,6 +119,15 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     let carrier = carriers::hint(observation, interest);
     let ptp = ptp_without_udp(observation, interest);
     ptp.into_iter().chain(own).chain(others).chain(macvlan).chain(elsewhere).chain(carrier).collect()
+}
+
+/// Returns what is known of tunnels. It is no reason to expect a protocol that sends rarely.
+fn tunnel_hint(link: &Link) -> String {
+    let flag = if link.interface.multicast { "" } else { " without the flag MULTICAST" };
+    format!(
+        " {} is a tunnel{flag}: many VPNs carry no groups, and WireGuard sends one only to the peer whose AllowedIPs contain it. `mcast relay` at both ends carries groups across any of them.",
+        link.name()
+    )
 }
 
 /// Returns that PTP arrives in the other form: it runs over UDP, or over Ethernet alone.

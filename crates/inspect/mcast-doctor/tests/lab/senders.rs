@@ -269,6 +269,29 @@ fn sender_whose_groups_a_vpn_takes_is_warned() {
     assert!(!has(&meant, Id::VpnTakesDefault), "{meant:#?}");
 }
 
+#[test]
+fn silence_on_a_vpn_that_may_carry_no_groups_names_it() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let mut python = net.receiver.command("python3").unwrap();
+    let mut child = python.args(["-c", SERVED_TUNNEL]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufRead::read_line(&mut BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
+    // As the kernel's WireGuard has it.
+    run(&net.receiver, "ip link set tun0 multicast off");
+    let reports =
+        [examine(&net.receiver, "239.1.2.3%tun0:5000"), examine(&net.receiver, "239.1.2.3%eth0:5000")];
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let names_it = reports.map(|report| {
+        assert_eq!(faults(&report), [Id::NothingArrives], "{report:#?}");
+        format!("{:?}", report.findings).contains("tun0 is a tunnel without the flag MULTICAST")
+    });
+    assert_eq!(names_it, [true, false]);
+}
+
 /// Asserts that the finding has these words, and that the sender is not advised to add a route.
 fn assert_names(report: &Report, words: &[&str]) {
     let found = report.findings.iter().find(|finding| finding.id == Id::NoSuchInterface);

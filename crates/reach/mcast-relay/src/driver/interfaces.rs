@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast::interface::Interface;
+use mcast::interface::{Interface, Warning};
 use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 
@@ -21,6 +21,11 @@ const ANSWER_INTERVAL: Duration = Duration::from_millis(50);
 const CONTAINER_GONE: &str = "its container has stopped or started again";
 /// Why a leg is closed that is opened again at once. One that was not open is not reported.
 const REPLACED: &str = "the interface was replaced";
+/// What is reported of a leg that forwards like any other, because the flag does not say what the link does.
+const NOT_MULTICAST: &str = "the interface is without the flag MULTICAST: it may carry no groups";
+const WITHOUT_MULTICAST: &str = "WireGuard sends a group only to the peer whose AllowedIPs contain it; to be independent of \
+                                 that, run a relay at both ends, with a tunnel between them: `to tunnel:NAME`, with \
+                                 `--tunnel NAME=HOST:PORT` here and `--listen-tunnel` there";
 
 impl Driver {
     /// Opens the namespace of the relay itself, which unicast targets use even if no leg is in it.
@@ -157,7 +162,12 @@ impl Driver {
         self.legs[position].reported.clear();
         self.listen_to_broadcasts(id)?;
         self.listen_to_members(id)?;
-        self.report_up(id)
+        self.report_up(id)?;
+        if interface.warnings().contains(&Warning::NotMulticast) {
+            let (problem, remedy) = (NOT_MULTICAST.to_owned(), Some(WITHOUT_MULTICAST.to_owned()));
+            self.events.push_back(DriverEvent::Problem { leg: id, problem, remedy });
+        }
+        Ok(())
     }
 
     fn update_leg(&mut self, id: LegId, interface: &Interface) -> Result<(), DriverError> {

@@ -325,7 +325,8 @@ impl Relay {
                 if !self.is_admitted(now, rule, arrival.source.ip(), arrival.payload.len()) {
                     return Err(RefusalReason::RateLimit);
                 }
-                self.send(now, index, (arrival, datagrams), copy, &mut sent.trails).map(|()| sent.places.push(place))
+                self.send(now, index, (arrival, datagrams), copy, &mut sent.trails)
+                    .map(|()| sent.places.push(place))
             });
             refusal = result.err().or(refusal);
         }

@@ -185,7 +185,8 @@ fn buffers() -> impl Strategy<Value = Vec<Buffer>> {
 fn pass(subject: &mut Subject, buffer: &Buffer, is_together: bool) -> Vec<SentCopy> {
     let Buffer { leg, trail, destination, ref datagrams } = *buffer;
     let (leg, source, destination) = (LegId(leg), address(HOST), address(destination));
-    let arrival = |trail, payload| LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
+    let arrival =
+        |trail, payload| LegArrival { leg, source, destination, hop_limit: 8, mac: None, trail, payload };
     let (whole, segment) = (datagrams.concat(), NonZeroUsize::new(2).unwrap());
     let (mut count, mut copies) = (0, Vec::new());
     if is_together {
@@ -193,7 +194,11 @@ fn pass(subject: &mut Subject, buffer: &Buffer, is_together: bool) -> Vec<SentCo
         let together = subject.outputs(&whole[..2 * count]);
         for index in 0..count {
             copies.extend(together.iter().map(|copy| SentCopy {
-                trail: if copy.trail == RelayPath::default() { copy.trail } else { copy.trail.of_later(index as u64) },
+                trail: if copy.trail == RelayPath::default() {
+                    copy.trail
+                } else {
+                    copy.trail.of_later(index as u64)
+                },
                 payload: copy.payload[2 * index..2 * index + 2].to_vec(),
                 ..copy.clone()
             }));
@@ -237,7 +242,12 @@ fn of_a_buffer_from_a_tunnel_what_was_here_before_is_not_forwarded_twice() {
     let mut subject = relay(RULE);
     let trail = |number| RelayPath::new(7, number, &[7]).unwrap();
     assert_eq!(from_tunnel(&mut subject, 2, trail(3), GROUP).len(), 1);
-    let buffer = Buffer { leg: 1, trail: trail(1), destination: GROUP, datagrams: vec![*b"a1", *b"a2", *b"a3", *b"a4"] };
+    let buffer = Buffer {
+        leg: 1,
+        trail: trail(1),
+        destination: GROUP,
+        datagrams: vec![*b"a1", *b"a2", *b"a3", *b"a4"],
+    };
     let copies = pass(&mut subject, &buffer, true);
     let numbers: Vec<u64> = copies.iter().map(|copy| copy.trail.number).collect();
     assert_eq!(numbers, [1, 2, 4]);
