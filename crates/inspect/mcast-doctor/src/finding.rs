@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 
 use crate::netfilter::Hook;
+use crate::singular::agreeing;
 use crate::wire::Flow;
 use crate::{Id, Remedy, Tool};
 
@@ -159,7 +160,7 @@ impl Finding {
         Self {
             id,
             severity,
-            cause: cause.into(),
+            cause: agreeing(cause),
             evidence: Vec::new(),
             remedies: Vec::new(),
             subject: Subject::default(),
@@ -461,7 +462,7 @@ impl Evidence {
     /// Returns evidence of a current value.
     #[must_use]
     pub fn new(kind: EvidenceKind, location: impl Into<String>, value: impl fmt::Display) -> Self {
-        Self { kind, location: location.into(), previous_value: None, value: value.to_string() }
+        Self { kind, location: location.into(), previous_value: None, value: agreeing(value.to_string()) }
     }
 
     /// Returns evidence of a value that changed from `previous` to `value`.
@@ -472,7 +473,7 @@ impl Evidence {
         previous: impl fmt::Display,
         value: impl fmt::Display,
     ) -> Self {
-        Self { previous_value: Some(previous.to_string()), ..Self::new(kind, location, value) }
+        Self { previous_value: Some(agreeing(previous.to_string())), ..Self::new(kind, location, value) }
     }
 }
 

@@ -46,6 +46,7 @@ mod remedy;
 mod report;
 mod representatives;
 mod service;
+mod singular;
 mod socket_change;
 mod speakers;
 mod started_program;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::singular::agreeing;
 use crate::{ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Id, Severity};
 
 /// The result of an examination: findings, open questions and observations.
@@ -273,7 +274,7 @@ impl LayerObservation {
     /// Returns an observation at a layer.
     #[must_use]
     pub fn new(layer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { layer: layer.into(), message: message.into() }
+        Self { layer: layer.into(), message: agreeing(message) }
     }
 }
 
@@ -281,7 +282,8 @@ impl OpenQuestion {
     /// Returns a question that listening longer does not answer and that does not affect the verdict.
     #[must_use]
     pub fn new(question: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { question: question.into(), reason: reason.into(), known_after: None, effect: Effect::Minor }
+        let (question, reason) = (agreeing(question), agreeing(reason));
+        Self { question, reason, known_after: None, effect: Effect::Minor }
     }
 
     /// Sets how the question affects the verdict.

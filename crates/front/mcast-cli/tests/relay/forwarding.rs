@@ -171,7 +171,7 @@ fn doctor_on_the_machine_of_a_relay_states_what_is_not_forwarded() {
     let finding = finding().unwrap();
     let cause = finding["cause"].as_str().unwrap();
     assert!(
-        cause.starts_with("1 datagrams of the rule `239.1.2.3:5000 from eth0 to eth1 always` had TTL 1"),
+        cause.starts_with("1 datagram of the rule `239.1.2.3:5000 from eth0 to eth1 always` had TTL 1"),
         "{cause}"
     );
     assert!(finding["remedies"][0].to_string().contains("--ttl 2"), "{finding}");

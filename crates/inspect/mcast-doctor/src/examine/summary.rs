@@ -12,6 +12,7 @@ use crate::fate::depth::{Depth, FlowStatus};
 use crate::finding::list;
 use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
+use crate::singular::agreeing;
 use crate::snapshot::{Counter, FrameMembership};
 use crate::wire::{ControlMessage, Flow, Tap};
 use crate::{Effect, ExaminedPart, Finding, LayerObservation, OpenQuestion, Report, Severity};
@@ -128,10 +129,9 @@ fn report_ports(observation: &Observation, report: &mut Report) {
 fn flow_line(observation: &Observation, layer: &str, flow: &Flow) -> LayerObservation {
     let direction = if flow.key.outgoing { "out" } else { "in" };
     let (datagrams, source, to) = (flow.datagrams, flow.key.source, flow.destination());
-    let plural = if datagrams == 1 { "" } else { "s" };
     LayerObservation::new(
         format!("{layer} {}", observation.link_name(flow.key.interface)),
-        format!("{datagrams} datagram{plural} {direction} from {source} to {to}"),
+        format!("{datagrams} datagrams {direction} from {source} to {to}"),
     )
 }
 
@@ -276,18 +276,11 @@ fn record_unexamined_frames(observation: &Observation, report: &mut Report) {
         (dropped, "the capture dropped them"),
     ];
     for (frames, why) in unexamined.into_iter().filter(|(frames, _)| *frames > 0) {
-        let what = match frames {
-            1 => "what 1 frame contains".to_owned(),
-            frames => format!("what {frames} frames contain"),
-        };
+        let what = format!("what {frames} frames contain");
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
     for (protocol, reason, frames) in wire.unexamined.iter() {
-        let plural = if frames == 1 { "" } else { "s" };
-        let what = format!(
-            "what {frames} frame{plural} of {protocol} contain{}",
-            if frames == 1 { "s" } else { "" }
-        );
+        let what = format!("what {frames} frames of {protocol} contain");
         let why = format!("the packets inside were not examined: {reason}");
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
@@ -462,7 +455,9 @@ fn tapped(tap: &Tap) -> ExaminedPart {
     let part = ExaminedPart::new(format!("wire of {}", tap.name));
     match &tap.refused {
         Some(refusal) => part.without(&refusal.why),
-        None if tap.dropped > 0 => part.without(format!("the capture dropped {} frames", tap.dropped)),
+        None if tap.dropped > 0 => {
+            part.without(agreeing(format!("the capture dropped {} frames", tap.dropped)))
+        }
         None => part,
     }
 }
