@@ -237,15 +237,49 @@ pub(super) fn style_of(severity: Severity, palette: &Palette) -> Style {
     }
 }
 
+/// A line of a terminal that shows what happens now, until it is dropped.
+pub(super) struct LiveLine<'a> {
+    console: &'a Console,
+    /// Whether there is a terminal that shows it.
+    pub(super) is_live: bool,
+    shown: String,
+}
+
+impl<'a> LiveLine<'a> {
+    pub(super) fn new(console: &'a Console) -> Self {
+        let is_live = io::stderr().is_terminal() && !console.is_quiet();
+        Self { console, is_live, shown: String::new() }
+    }
+
+    pub(super) fn show(&mut self, line: String) {
+        if self.is_live && line != self.shown {
+            self.write(&format!("\r\x1b[K{}", mcast_terminal::fit_notes(&line)));
+            self.shown = line;
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // If standard error is closed, progress cannot be shown.
+        let _ = self.console.notes().write_all(text.as_bytes());
+    }
+}
+
+impl Drop for LiveLine<'_> {
+    fn drop(&mut self) {
+        if !self.shown.is_empty() {
+            self.write("\r\x1b[K");
+        }
+    }
+}
+
 /// Shows the progress of listening, and ends it at an interrupt, or once enough has arrived.
 pub(super) struct Progress<'a> {
     console: &'a Console,
     service: &'a Service,
     interrupt: Interrupt,
     is_repeating: bool,
-    is_live: bool,
+    line: LiveLine<'a>,
     ends_early: bool,
-    shown: String,
     /// What was announced last. In another network namespace, the same subject is examined again.
     announced: Option<String>,
 }
@@ -257,9 +291,8 @@ impl<'a> Progress<'a> {
             service: &doctor.service,
             interrupt: doctor.interrupt.clone(),
             is_repeating: doctor.is_repeating.get(),
-            is_live: io::stderr().is_terminal() && !doctor.console.is_quiet(),
+            line: LiveLine::new(doctor.console),
             ends_early: doctor.ends_early,
-            shown: String::new(),
             announced: None,
         }
     }
@@ -276,7 +309,7 @@ impl<'a> Progress<'a> {
         } else {
             self.console.note(&line);
             // Who watches the firewall sees them.
-            if self.is_live && options.experiments && holds_capability(Capability::NetAdmin) {
+            if self.line.is_live && options.experiments && holds_capability(Capability::NetAdmin) {
                 self.console.note("temporary nftables rules count packets (--no-experiments: none)");
             }
         }
@@ -293,30 +326,10 @@ impl<'a> Progress<'a> {
             return ControlFlow::Break(());
         }
         self.service.alive();
-        let line = line(&step);
-        if self.is_live && line != self.shown {
-            self.write(&format!("\r\x1b[K{}", mcast_terminal::fit_notes(&line)));
-            self.shown = line;
-        }
+        self.line.show(line(&step));
         match self.ends_early && step.is_enough() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
-        }
-    }
-}
-
-impl Progress<'_> {
-    fn write(&self, text: &str) {
-        // If standard error is closed, progress cannot be shown.
-        let _ = self.console.notes().write_all(text.as_bytes());
-    }
-}
-
-/// Clears the line.
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        if !self.shown.is_empty() {
-            self.write("\r\x1b[K");
         }
     }
 }

@@ -3,10 +3,9 @@
 mod html;
 mod text;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +20,7 @@ use mcast_fleet::{
 use mcast_terminal::{Console, Output};
 
 use super::path::{groups, interface_of, is_here};
+use super::text::{LiveLine, safe};
 use super::watch::{Next, open_journal, wait, write_onset};
 use super::{Arguments, RIGHTS};
 use crate::arguments::{parse_duration, select_destinations, select_memberships};
@@ -141,11 +141,11 @@ struct Fleet<'a> {
 
 impl Fleet<'_> {
     fn examine(&self) -> FleetReport {
-        let steps = Steps::new(self.console);
-        let report =
-            examine_fleet(&self.plan, &|| !self.interrupt.has_arrived(), &mut |step| steps.show(step));
-        steps.clear();
-        report
+        let mut line = LiveLine::new(self.console);
+        examine_fleet(&self.plan, &|| !self.interrupt.has_arrived(), &mut |step| match line.is_live {
+            true => line.show(safe(step)),
+            false => self.console.detail(step),
+        })
     }
 
     fn write(&self, report: &FleetReport, out: &mut Output) -> anyhow::Result<()> {
@@ -267,39 +267,6 @@ fn targets_of(
         return Ok(targets);
     }
     Ok(sending::resolve(one, interfaces)?)
-}
-
-/// Shows the current step: on a terminal as a line that is updated, otherwise as notes.
-struct Steps<'a> {
-    console: &'a Console,
-    is_live: bool,
-    shown: Cell<bool>,
-}
-
-impl<'a> Steps<'a> {
-    fn new(console: &'a Console) -> Self {
-        let is_live = io::stderr().is_terminal() && !console.is_quiet();
-        Self { console, is_live, shown: Cell::new(false) }
-    }
-
-    fn show(&self, step: &str) {
-        if !self.is_live {
-            return self.console.detail(step);
-        }
-        self.write(&format!("\r\x1b[K{}", super::text::safe(step)));
-        self.shown.set(true);
-    }
-
-    fn clear(&self) {
-        if self.shown.replace(false) {
-            self.write("\r\x1b[K");
-        }
-    }
-
-    fn write(&self, text: &str) {
-        // If standard error is closed, progress cannot be shown.
-        let _ = self.console.notes().write_all(text.as_bytes());
-    }
 }
 
 fn watch(fleet: &Fleet<'_>, every: Duration, mut history: Option<History>) -> anyhow::Result<Outcome> {
