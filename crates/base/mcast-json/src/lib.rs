@@ -49,8 +49,8 @@ pub use mcast_metrics::{
 pub use schema::RecordSchema;
 
 /// Defines a record, and the function that makes it: each field with its type and its value. The statements in the
-/// body of the function are for values that several fields need. The caller's crate needs `serde`; see the crate's
-/// documentation for an example.
+/// body of the function are for values that several fields need. The caller's crate needs `serde`, and a feature `schema`
+/// with `schemars`, with which the record has a schema; see the crate's documentation for an example.
 #[macro_export]
 macro_rules! record {
     (
@@ -62,8 +62,9 @@ macro_rules! record {
             $($(#[$field_attribute:meta])* $seen:vis $field:ident: $type:ty = $value:expr,)*
         }
     ) => {
-        $(#[$attribute])*
         #[derive(serde::Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        $(#[$attribute])*
         $visibility struct $name $(<$life>)? {
             $($(#[$field_attribute])* $seen $field: $type,)*
         }
@@ -74,6 +75,20 @@ macro_rules! record {
                 $($statements)*
                 Self { $($field: $value,)* }
             }
+        }
+    };
+}
+
+/// Defines the function `schemas` of a module, which returns the schemas of its records, with the feature `schema` of the
+/// caller's crate: its visibility, and a list of instances of `RecordSchema`.
+#[macro_export]
+macro_rules! schemas {
+    ($visibility:vis, $($schemas:tt)*) => {
+        #[cfg(feature = "schema")]
+        $visibility fn schemas() -> Vec<$crate::RecordSchema> {
+            use $crate::RecordSchema;
+
+            vec![$($schemas)*]
         }
     };
 }

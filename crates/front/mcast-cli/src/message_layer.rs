@@ -20,7 +20,6 @@ record! {
 
     /// One object per message. Either `text` or `base64` is present.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct MessageRecord<'a> {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
@@ -47,7 +46,6 @@ record! {
 
     /// A snapshot as JSON.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct SnapshotRecord<'a> {
         /// Time of the record (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
@@ -66,7 +64,6 @@ record! {
 
     /// The repairs that a publisher has sent.
     #[derive(Clone, Copy, Debug, Default)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct Repairs {
         /// Datagrams sent again to the group
         pub(crate) multicast: u64 = statistics.group_repairs,
@@ -92,7 +89,6 @@ record! {
 
     /// What a history server has done.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct ServedHistory {
         /// Requests received
         requests: u64 = statistics.requests,
@@ -140,18 +136,12 @@ pub(crate) fn refusal_text(what: &str, refused: &RefusedRequest) -> String {
     format!("a request for {what} from {client} was refused: {}", SafeText::new(reason.as_bytes()))
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<MessageRecord<'_>>(
-            "message",
-            "Message (`mcast subscribe --json`, `mcast log export`)",
-        )
-        .event("message")
-        .describe("text", "Message, if it is valid UTF-8")
-        .describe("base64", "Message in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<MessageRecord<'_>>(
+        "message",
+        "Message (`mcast subscribe --json`, `mcast log export`)",
+    )
+    .event("message")
+    .describe("text", "Message, if it is valid UTF-8")
+    .describe("base64", "Message in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
 }

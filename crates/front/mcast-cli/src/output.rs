@@ -1,6 +1,8 @@
 //! Output that subcommands share.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,32 @@ pub(crate) use mcast_json::{
     PayloadRecord as Payload, as_text, clock_time, count, count_of, record, rfc3339, write_json, write_record,
 };
 pub(crate) use mcast_metrics::seconds;
+use mcast_terminal::Console;
 pub(crate) use mcast_terminal::{Cell, Palette, Table, columns, fit_line, text_width, wrap};
+use serde::Serialize;
+
+/// Prints a record at once: the last one, or the only one.
+pub(crate) fn print_record(
+    console: &Console,
+    event: &'static str,
+    record: &impl Serialize,
+) -> io::Result<()> {
+    let mut out = console.output();
+    write_record(&mut out, event, record)?;
+    out.flush()
+}
+
+/// Prints an object at once.
+pub(crate) fn print_json(console: &Console, object: &impl Serialize) -> io::Result<()> {
+    let mut out = console.output();
+    write_json(&mut out, object)?;
+    out.flush()
+}
+
+/// Writes a line of a report. What does not fit in the terminal continues below.
+pub(crate) fn write_line(out: &mut impl Write, line: impl Display) -> io::Result<()> {
+    writeln!(out, "{}", fit_line(&line.to_string(), mcast_terminal::width()))
+}
 
 /// Returns how many frames carry packets that were not decoded, and why.
 pub(crate) fn unexamined(frames: &UnexaminedFrames) -> String {

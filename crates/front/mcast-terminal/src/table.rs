@@ -181,8 +181,9 @@ pub fn fit_line(line: &str, width: Option<usize>) -> String {
     if columns(line) <= width {
         return line.to_owned();
     }
-    let mut lines = wrap(line, width).into_iter();
-    let first = lines.next().unwrap_or_default();
+    let (indent, text) = line.split_at(line.len() - line.trim_start_matches(' ').len());
+    let mut lines = wrap(text, width - indent.len().min(width)).into_iter();
+    let first = format!("{indent}{}", lines.next().unwrap_or_default());
     let rest = lines.collect::<Vec<_>>().join(" ");
     let rest = wrap(&rest, width - (HANGING.len() - 1));
     [&[first], &rest[..]].concat().join(HANGING)
@@ -240,6 +241,10 @@ mod tests {
         assert_eq!(
             fit_line(line, Some(44)),
             "a line of words that is longer than the\n    terminal is wide and more"
+        );
+        assert_eq!(
+            fit_line(&format!("  {line}"), Some(44)),
+            "  a line of words that is longer than the\n    terminal is wide and more"
         );
     }
 

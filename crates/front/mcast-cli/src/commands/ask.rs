@@ -165,7 +165,6 @@ record! {
     fn new(answer: &Reply<'a>, after: Duration, interface: Option<&'a str>) {}
 
     /// One object per answer. Either `text` or `base64` is present.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Record<'a> {
         /// Time at which the kernel received the answer (RFC 3339, UTC, with nanoseconds); on systems without
         /// receive timestamps (Windows), time at which the command received it
@@ -187,10 +186,6 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![RecordSchema::new::<Record<'_>>("answer", "Answer (`mcast ask --json`)").event("answer")]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<Record<'_>>("answer", "Answer (`mcast ask --json`)").event("answer"),
 }

@@ -287,7 +287,6 @@ record! {
     }
 
     /// One object per interface.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct InterfaceRecord<'a> {
         /// Record type
         event: &'static str = event,
@@ -326,7 +325,6 @@ record! {
 
     /// First one object for each present interface, then one object per change. Each describes the interface after
     /// the change; for an interface that vanished, its last known state.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ChangeRecord<'a> {
         /// Time at which the change was noticed (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
@@ -339,7 +337,6 @@ record! {
     fn new(support: WireSupport) {}
 
     /// What an interface offers for `--wire`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct WireRecord {
         /// Whether nothing is known to prevent it; who else receives a group is checked when it is joined
         possible: bool = support.reason.is_none(),
@@ -369,21 +366,15 @@ struct Address {
     prefix: u8,
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<InterfaceRecord<'_>>("interface", "Interface (`mcast interfaces --json`)")
-            .events(["present"])
-            .describe("warnings[]", "Warning"),
-        RecordSchema::new::<ChangeRecord<'_>>(
-            "interface-event",
-            "Interface change (`mcast interfaces --watch --json`)",
-        )
-        .events(["present", "appeared", "vanished", "changed", "recreated"])
-        .describe("event", "Type of change")
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<InterfaceRecord<'_>>("interface", "Interface (`mcast interfaces --json`)")
+        .events(["present"])
         .describe("warnings[]", "Warning"),
-    ]
+    RecordSchema::new::<ChangeRecord<'_>>(
+        "interface-event",
+        "Interface change (`mcast interfaces --watch --json`)",
+    )
+    .events(["present", "appeared", "vanished", "changed", "recreated"])
+    .describe("event", "Type of change")
+    .describe("warnings[]", "Warning"),
 }

@@ -113,13 +113,6 @@ struct PickRecord<'a> {
     source_specific: bool,
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<PickRecord<'_>>("pick", "Group for a purpose (`mcast pick --json`)")
-            .event("pick"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<PickRecord<'_>>("pick", "Group for a purpose (`mcast pick --json`)").event("pick"),
 }

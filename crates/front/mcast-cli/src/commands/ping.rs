@@ -329,7 +329,6 @@ record! {
     fn new(pings: &ProbeSession, responder: &RespondingHost, now: ClockTime) {}
 
     /// One object at the end for each host that replied.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Figures {
         /// Address from which the host replies
         address: IpAddr = responder.address,
@@ -355,7 +354,6 @@ record! {
         let times = results.round_trips();
     }
 
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct DirectionFigures {
         /// Probes sent since the host joined that were answered or whose timeout has passed
         sent: u64 = sent,
@@ -376,14 +374,8 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<Figures>("ping", "Responder (`mcast ping --json`)")
-            .event("responder")
-            .describe("unicast.sent", "Probes that were answered or whose timeout has passed"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<Figures>("ping", "Responder (`mcast ping --json`)")
+        .event("responder")
+        .describe("unicast.sent", "Probes that were answered or whose timeout has passed"),
 }

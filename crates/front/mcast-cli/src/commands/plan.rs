@@ -124,7 +124,6 @@ record! {
     fn new(finding: &'a PlanFinding) {}
 
     /// One object per finding, ordered by file and line.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct FindingRecord<'a> {
         /// File, as given on the command line
         file: &'a str = &finding.line.file,
@@ -147,13 +146,7 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<FindingRecord<'_>>("plan-finding", "Finding in a plan (`mcast plan --json`)")
-            .event("finding"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<FindingRecord<'_>>("plan-finding", "Finding in a plan (`mcast plan --json`)")
+        .event("finding"),
 }

@@ -589,10 +589,6 @@ impl Event {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![RecordSchema::new::<Event>("querier-event", "Querier event (`mcast querier --json`)")]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<Event>("querier-event", "Querier event (`mcast querier --json`)"),
 }

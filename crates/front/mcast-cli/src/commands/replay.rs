@@ -1,6 +1,5 @@
 //! `mcast replay`: sends the datagrams of a capture file again.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use serde::Serialize;
 use crate::arguments::{Families, open_file, parse_count, parse_duration, parse_speed, select_memberships};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, count_of, record, seconds, traffic_in, write_record};
+use crate::output::{count, count_of, print_record, record, seconds, traffic_in};
 use crate::sending::{self, warn_of_refusal};
 use crate::sys::{self, Capability};
 
@@ -147,9 +146,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     let report = replay_sender.run(replay, &mut on_notice)?;
     if arguments.json {
-        let mut out = console.output();
-        write_record(&mut out, "summary", &ReplaySummary::new(&report))?;
-        out.flush()?;
+        print_record(console, "summary", &ReplaySummary::new(&report))?;
     }
     print(&report, console);
     if let Some(failure) = unreadable {
@@ -297,7 +294,6 @@ record! {
     }
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ReplaySummary {
         /// Datagrams sent, counted per interface
         sent: u64 = sent,
@@ -360,13 +356,6 @@ struct SkippedRecord {
     not_selected: u64,
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<ReplaySummary>("replay-summary", "Summary (`mcast replay --json`)")
-            .event("summary"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<ReplaySummary>("replay-summary", "Summary (`mcast replay --json`)").event("summary"),
 }

@@ -376,7 +376,6 @@ record! {
     ) {}
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct ReceiveSummary {
         /// Datagrams received
         datagrams: u64 = tally.datagrams(),
@@ -412,7 +411,6 @@ record! {
     fn new(flow: &Flow, volume: TrafficVolume, names: &mut InterfaceNames) {}
 
     /// Flow
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(crate) struct FlowSummary {
         /// Group; with unicast or broadcast, the destination address
         group: IpAddr = flow.destination.ip(),
@@ -429,15 +427,9 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<ReceiveSummary>("recv-summary", "Summary (`mcast recv --discard --json`)")
-            .event("summary"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<ReceiveSummary>("recv-summary", "Summary (`mcast recv --discard --json`)")
+        .event("summary"),
 }
 
 #[cfg(test)]

@@ -91,7 +91,6 @@ record! {
     fn new(status: &WireStatus) {}
 
     /// How the datagrams of a group are received on an interface.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[derive(Debug)]
     pub(crate) struct WireGroup {
         /// Group

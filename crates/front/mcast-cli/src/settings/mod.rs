@@ -200,15 +200,11 @@ impl SettingRecord {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    vec![
-        mcast_json::RecordSchema::new::<SettingRecord>("config", "Setting (`mcast config --json`)")
-            .event("setting")
-            .describe("values[]", "Value")
-            .describe("options[]", "Argument"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<SettingRecord>("config", "Setting (`mcast config --json`)")
+        .event("setting")
+        .describe("values[]", "Value")
+        .describe("options[]", "Argument"),
 }
 
 #[cfg(windows)]

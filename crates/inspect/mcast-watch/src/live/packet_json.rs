@@ -33,7 +33,6 @@ record! {
     }
 
     /// A packet: `schemas/packet.json` of the crate `mcast-cli`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(
         feature = "schema",
         schemars(description = "One object per packet. For UDP, either `text` or `base64` is present.")
@@ -259,7 +258,6 @@ record! {
     }
 
     /// The summary of packets: `schemas/sniff-summary.json` of the crate `mcast-cli`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[cfg_attr(
         feature = "schema",
         schemars(description = "One object at the end.")
@@ -353,7 +351,6 @@ record! {
     fn new(flow: &PacketFlow, volume: TrafficVolume, interface: String) {}
 
     /// Flow
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct FlowSummary {
         /// Destination address
         group: IpAddr = flow.destination,
@@ -382,7 +379,6 @@ record! {
     }
 
     /// A message of multicast DNS (mDNS).
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct DnsObject {
         /// Whether the message is a response; otherwise it is a query
         response: bool = dns.is_response,

@@ -105,7 +105,6 @@ record! {
     }
 
     /// One object per interval for each stream: the datagrams of one sender to one group and port on one interface.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct StreamRecord<'a> {
         /// Destination group
         group: IpAddr = key.group.addr(),
@@ -225,7 +224,6 @@ record! {
     fn new(querier: &ObservedQuerier, picture: &MonitorReport) {}
 
     /// One object per interval for each router or switch that sends queries.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct QuerierRecord {
         /// Protocol
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["igmp", "mld"])))]
@@ -323,7 +321,6 @@ record! {
     fn new(member: &GroupMember, picture: &MonitorReport) {}
 
     /// One object per interval for each group and host that has reported membership.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct MemberRecord {
         /// Group
         group: IpAddr = member.group.addr(),
@@ -360,7 +357,6 @@ record! {
     }
 
     /// One object per interval for each stream that `mcast publish --announce` announces, on each interface.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct AnnouncementRecord<'a> {
         /// Name of the stream; null if the announcement is sealed and `--key` does not open it
         name: Option<&'a str> = announced.name(),
@@ -393,7 +389,6 @@ record! {
     }
 
     /// One object after the others of an interval.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct SummaryRecord {
         /// Time watched, in seconds
         seconds: f64 = picture.watch.watched.as_secs_f64(),

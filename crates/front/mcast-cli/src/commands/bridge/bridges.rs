@@ -17,7 +17,7 @@ use super::text::BridgeRecord;
 use super::{Arguments, engine, run_one};
 use crate::exit::{Outcome, USAGE};
 use crate::interrupt::{Hangup, Interrupt, Service};
-use crate::output::write_json;
+use crate::output::print_json;
 use crate::{exit, metrics};
 
 /// The longest wait before checking for signals.
@@ -199,9 +199,7 @@ impl Bridges<'_> {
         match record {
             Some(Some(record)) if self.arguments.json => {
                 let labelled = Process::shared(bridge.seat.clone());
-                let mut out = self.console.output();
-                write_json(&mut out, &labelled.label(&record))?;
-                Ok(std::io::Write::flush(&mut out)?)
+                Ok(print_json(self.console, &labelled.label(&record))?)
             }
             _ => Ok(()),
         }
@@ -245,9 +243,7 @@ impl Bridges<'_> {
             }
         };
         if self.arguments.json {
-            let mut out = self.console.output();
-            write_json(&mut out, &record)?;
-            std::io::Write::flush(&mut out)?;
+            print_json(self.console, &record)?;
         }
         Ok(())
     }

@@ -32,7 +32,6 @@ enum Object<'a> {
 record! {
     fn of(report: &Report, time: Option<String>) {}
 
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct VerdictRecord {
         /// Time of the verdict (RFC 3339, UTC), with `--watch` only
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +84,6 @@ record! {
     pub(super) fn new(event: &'static str, finding: &'a Finding) {}
 
     /// A finding that appeared or disappeared: `schemas/doctor-change.json`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct Change<'a> {
         /// Whether the finding appeared (`found`) or disappeared (`gone`)
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["found", "gone"])))]
@@ -97,48 +95,42 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        describe_finding(
-            RecordSchema::new::<Finding>("doctor-finding", "Finding (`mcast doctor --json`)")
-                .event("finding")
-                .about("One object per finding, most severe first."),
-            "",
+mcast_json::schemas! { pub(super),
+    describe_finding(
+        RecordSchema::new::<Finding>("doctor-finding", "Finding (`mcast doctor --json`)")
+            .event("finding")
+            .about("One object per finding, most severe first."),
+        "",
+    ),
+    describe_finding(
+        RecordSchema::new::<Change<'_>>(
+            "doctor-change",
+            "Change of findings (`mcast doctor --watch --json`)",
+        )
+        .about("One object per change."),
+        "",
+    ),
+    RecordSchema::new::<LayerObservation>("doctor-observation", "Observation (`mcast doctor --json`)")
+        .event("observation")
+        .about("Layers that datagrams reached on this machine: one object per observation."),
+    RecordSchema::new::<OpenQuestion>("doctor-open-question", "Open question (`mcast doctor --json`)")
+        .event("open-question")
+        .about(
+            "One object per question. With `--watch`, one object before each unknown verdict for \
+             every question that keeps it unknown.",
         ),
-        describe_finding(
-            RecordSchema::new::<Change<'_>>(
-                "doctor-change",
-                "Change of findings (`mcast doctor --watch --json`)",
-            )
-            .about("One object per change."),
-            "",
+    RecordSchema::new::<FlowStatus>("doctor-flow", "Flow (`mcast doctor --json`)")
+        .event("flow")
+        .about("One object per flow that should arrive, or that an examined program sends."),
+    RecordSchema::new::<ExaminedPart>("doctor-examined", "Examined part (`mcast doctor --json`)")
+        .event("examined")
+        .about(
+            "One object per part of this machine or its network that was examined, or could not \
+             be.",
         ),
-        RecordSchema::new::<LayerObservation>("doctor-observation", "Observation (`mcast doctor --json`)")
-            .event("observation")
-            .about("Layers that datagrams reached on this machine: one object per observation."),
-        RecordSchema::new::<OpenQuestion>("doctor-open-question", "Open question (`mcast doctor --json`)")
-            .event("open-question")
-            .about(
-                "One object per question. With `--watch`, one object before each unknown verdict for \
-                 every question that keeps it unknown.",
-            ),
-        RecordSchema::new::<FlowStatus>("doctor-flow", "Flow (`mcast doctor --json`)")
-            .event("flow")
-            .about("One object per flow that should arrive, or that an examined program sends."),
-        RecordSchema::new::<ExaminedPart>("doctor-examined", "Examined part (`mcast doctor --json`)")
-            .event("examined")
-            .about(
-                "One object per part of this machine or its network that was examined, or could not \
-                 be.",
-            ),
-        RecordSchema::new::<VerdictRecord>("doctor-verdict", "Verdict (`mcast doctor --json`)")
-            .event("verdict")
-            .about("One object at the end; with `--watch`, one object whenever the verdict changes."),
-    ]
+    RecordSchema::new::<VerdictRecord>("doctor-verdict", "Verdict (`mcast doctor --json`)")
+        .event("verdict")
+        .about("One object at the end; with `--watch`, one object whenever the verdict changes."),
 }
 
 /// Describes the items of lists in a finding, which is at this path of a schema.

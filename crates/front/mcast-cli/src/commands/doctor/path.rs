@@ -225,7 +225,6 @@ record! {
     }
 
     /// A result as JSON: `schemas/doctor-path.json`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Object {
         /// Record type
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["path"])))]
@@ -261,15 +260,9 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<Object>("doctor-path", "Path measurement (`mcast doctor --probe --json`)")
-            .about("One object per listener, probe size and hop limit."),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<Object>("doctor-path", "Path measurement (`mcast doctor --probe --json`)")
+        .about("One object per listener, probe size and hop limit."),
 }
 
 fn objects(one: &PathTest, out: &mut Output) -> io::Result<()> {

@@ -328,35 +328,29 @@ struct Stopped<'a> {
     last_heard: String,
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<HistoryEntry>(
-            "doctor-history",
-            "Line of a history (`mcast doctor --watch --journal FILE`)",
-        )
-        .event("history")
-        .about(
-            "One object per examination; `mcast doctor --journal FILE --json` prints those that \
-                 differ from the one before.",
-        )
-        .describe("findings[]", "A finding id and its subject")
-        .describe("streams[]", "One stream")
-        .describe("queriers[]", "One querier")
-        .describe("paths[]", "One path"),
-        RecordSchema::new::<OnsetRecord<'_>>(
-            "doctor-since",
-            "Since when something is wrong (`mcast doctor --journal FILE --json`)",
-        )
-        .event("since")
-        .about("One object after a verdict that is not healthy.")
-        .describe("stopped[]", "One stream")
-        .describe("queriers[]", "One querier")
-        .describe("paths[]", "One path"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<HistoryEntry>(
+        "doctor-history",
+        "Line of a history (`mcast doctor --watch --journal FILE`)",
+    )
+    .event("history")
+    .about(
+        "One object per examination; `mcast doctor --journal FILE --json` prints those that \
+             differ from the one before.",
+    )
+    .describe("findings[]", "A finding id and its subject")
+    .describe("streams[]", "One stream")
+    .describe("queriers[]", "One querier")
+    .describe("paths[]", "One path"),
+    RecordSchema::new::<OnsetRecord<'_>>(
+        "doctor-since",
+        "Since when something is wrong (`mcast doctor --journal FILE --json`)",
+    )
+    .event("since")
+    .about("One object after a verdict that is not healthy.")
+    .describe("stopped[]", "One stream")
+    .describe("queriers[]", "One querier")
+    .describe("paths[]", "One path"),
 }
 
 /// Continues the history in a file, or begins one.

@@ -12,7 +12,6 @@ record! {
     pub(super) fn new(explanation: &'a Explanation) {}
 
     /// One object per group.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct ExplanationRecord<'a> {
         /// Group
         #[serde(serialize_with = "as_text")]
@@ -67,7 +66,6 @@ record! {
     fn new(assignment: &'a Assignment) {}
 
     /// Name
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct AssignmentRecord<'a> {
         /// Name, as in the registry
         name: &'a str = assignment.name,
@@ -88,7 +86,6 @@ record! {
     fn new(known: &'a WellKnown) {}
 
     /// Short name
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ShortNameRecord<'a> {
         /// Short name
         name: &'a str = known.name,
@@ -105,7 +102,6 @@ record! {
     fn new(advice: &Advice) {}
 
     /// Advice
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct AdviceRecord {
         /// Severity
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["note", "caution", "avoid"])))]
@@ -127,7 +123,6 @@ record! {
     pub(super) fn new(known: &WellKnown) {}
 
     /// One object per name and group.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct NameRecord {
         /// Short name
         name: &'static str = known.name,
@@ -148,7 +143,6 @@ record! {
     pub(super) fn new(id: Id) {}
 
     /// One object per cause: what it means in general, not a finding on this machine.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct PageRecord {
         /// Stable ID of the cause
         #[cfg_attr(feature = "schema", schemars(with = "String"))]
@@ -166,7 +160,6 @@ record! {
     pub(super) fn new(explanation: &RangeExplanation) {}
 
     /// One object per range.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct RangeRecord {
         /// First group
         first: String = explanation.range.first.to_string(),
@@ -188,7 +181,6 @@ record! {
     fn new(part: &Part) {}
 
     /// Part of the range
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct PartRecord {
         /// First group
         first: String = part.range.first.to_string(),
@@ -205,7 +197,6 @@ record! {
     fn new(named: &(GroupRange, &'static str)) {}
 
     /// Named groups
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct RangeNameRecord {
         /// Group, or first and last group, to which the name applies
         addresses: String = named.0.to_string(),
@@ -218,7 +209,6 @@ record! {
     pub(super) fn new(term: &Term) {}
 
     /// One object per term.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct TermRecord {
         /// Term, and its synonyms
         names: &'static [&'static str] = term.names,
@@ -227,34 +217,25 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(in crate::commands) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<ExplanationRecord<'_>>(
-            "explanation",
-            "Explanation of a group (`mcast explain --json`)",
-        )
-        .describe("ethernet_aliases[]", "Group")
-        .describe("names[].ports[]", "UDP port")
-        .describe("names[].references[]", "Reference")
-        .describe("short_names[].ports[]", "UDP port")
-        .event("explanation"),
-        RecordSchema::new::<NameRecord>("name", "Short name of a group (`mcast explain --names --json`)")
-            .describe("ports[]", "UDP port")
-            .event("name"),
-        RecordSchema::new::<PageRecord>("finding-page", "Guide page on a cause (`mcast explain --json`)")
-            .describe("references[]", "Reference")
-            .event("page"),
-        RecordSchema::new::<RangeRecord>(
-            "range",
-            "Explanation of a range of groups (`mcast explain --json`)",
-        )
+mcast_json::schemas! { pub(in crate::commands),
+    RecordSchema::new::<ExplanationRecord<'_>>(
+        "explanation",
+        "Explanation of a group (`mcast explain --json`)",
+    )
+    .describe("ethernet_aliases[]", "Group")
+    .describe("names[].ports[]", "UDP port")
+    .describe("names[].references[]", "Reference")
+    .describe("short_names[].ports[]", "UDP port")
+    .event("explanation"),
+    RecordSchema::new::<NameRecord>("name", "Short name of a group (`mcast explain --names --json`)")
+        .describe("ports[]", "UDP port")
+        .event("name"),
+    RecordSchema::new::<PageRecord>("finding-page", "Guide page on a cause (`mcast explain --json`)")
+        .describe("references[]", "Reference")
+        .event("page"),
+    RecordSchema::new::<RangeRecord>("range", "Explanation of a range of groups (`mcast explain --json`)")
         .event("range"),
-        RecordSchema::new::<TermRecord>("term", "Explanation of a term (`mcast explain --json`)")
-            .describe("names[]", "Name")
-            .event("term"),
-    ]
+    RecordSchema::new::<TermRecord>("term", "Explanation of a term (`mcast explain --json`)")
+        .describe("names[]", "Name")
+        .event("term"),
 }

@@ -169,7 +169,6 @@ record! {
     }
 
     /// One object per group, interface and holder.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct MembershipRecord<'a> {
         /// Group address
         group: IpAddr = holding.group.addr(),
@@ -208,7 +207,6 @@ record! {
 
     /// The socket: all fields are `null` or empty if no socket was seen.
     #[derive(Default)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct SocketRecord<'a> {
         /// Mode of the source filter: `include` accepts only the sources, `exclude` accepts all others; null without a
         /// socket
@@ -258,7 +256,6 @@ record! {
     fn new(process: &'a Process) {}
 
     /// Process
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ProcessRecord<'a> {
         /// Process ID
         pid: u32 = process.pid,
@@ -273,7 +270,6 @@ record! {
     pub(super) fn new(action: &SocketAction, entry: &'a JournalEntry) {}
 
     /// One object per change of a socket that `mcast doctor` made and that still holds.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct SocketChangeRecord<'a> {
         /// Id of the process that has the socket open
         pid: u32 = action.pid,
@@ -293,7 +289,6 @@ record! {
 
     /// First one object for each present membership, then one object per change. Each describes the membership
     /// after the change; for a membership that ended, its last known state.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct MembershipEventRecord<'a> {
         /// Time at which the change was noticed (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
@@ -305,24 +300,15 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<MembershipRecord<'_>>("membership", "Membership (`mcast groups --json`)")
-            .describe("sources[]", "Source address")
-            .event("present"),
-        RecordSchema::new::<MembershipEventRecord<'_>>(
-            "membership-event",
-            "Membership change (`mcast groups --watch --json`)",
-        )
-        .describe("sources[]", "Source address"),
-        RecordSchema::new::<SocketChangeRecord<'_>>(
-            "socket-change",
-            "Change of a socket (`mcast groups --json`)",
-        )
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<MembershipRecord<'_>>("membership", "Membership (`mcast groups --json`)")
+        .describe("sources[]", "Source address")
+        .event("present"),
+    RecordSchema::new::<MembershipEventRecord<'_>>(
+        "membership-event",
+        "Membership change (`mcast groups --watch --json`)",
+    )
+    .describe("sources[]", "Source address"),
+    RecordSchema::new::<SocketChangeRecord<'_>>("socket-change", "Change of a socket (`mcast groups --json`)")
         .event("borrowed"),
-    ]
 }

@@ -253,14 +253,8 @@ impl fmt::Display for KeyRecord {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<KeyRecord>("key", "Key (`mcast keys --json`)")
-            .event("key")
-            .describe("kind", "Whether it is a secret of a group, or a public key"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<KeyRecord>("key", "Key (`mcast keys --json`)")
+        .event("key")
+        .describe("kind", "Whether it is a secret of a group, or a public key"),
 }

@@ -602,17 +602,11 @@ fn unexpected(status: ExitStatus, expect: i32) -> String {
     format!("{how}, expected {expect},")
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<NetworkRecord<'_>>("lab-network", "Built-in network (`mcast lab list --json`)")
-            .describe("hosts[]", "Name of a host")
-            .event("network"),
-        RecordSchema::new::<Object<'_>>("lab-event", "Lab event (`mcast lab run --json`)")
-            .describe("text", "`line`: the line without its newline, if it is valid UTF-8")
-            .describe("base64", "`line`: the line in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<NetworkRecord<'_>>("lab-network", "Built-in network (`mcast lab list --json`)")
+        .describe("hosts[]", "Name of a host")
+        .event("network"),
+    RecordSchema::new::<Object<'_>>("lab-event", "Lab event (`mcast lab run --json`)")
+        .describe("text", "`line`: the line without its newline, if it is valid UTF-8")
+        .describe("base64", "`line`: the line in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
 }

@@ -253,32 +253,25 @@ Examples:
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-    use verify::{DamageRecord, EventRecord, RemovedRecord, SegmentRecord, SummaryRecord};
-
-    vec![
-        RecordSchema::new::<SegmentRecord>("log-segment", "Segment of a log (`mcast log list --json`)")
-            .event("segment"),
-        RecordSchema::new::<RemovedRecord>(
-            "log-removed",
-            "Removed segment of a log (`mcast log prune --json`)",
-        )
-        .event("removed"),
-        RecordSchema::new::<DamageRecord>(
-            "log-damage",
-            "Damage in a log (`mcast log verify --json`, `mcast log export`)",
-        )
-        .event("damage"),
-        RecordSchema::new::<SummaryRecord>("log-summary", "Summary of a log (`mcast log verify --json`)")
-            .event("summary"),
-        RecordSchema::new::<EventRecord>(
-            "log-event",
-            "Record of a log that is not a message (`mcast log export`)",
-        )
-        .event("gap")
-        .events(["gap", "open-gap", "end", "pruned"]),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<verify::SegmentRecord>("log-segment", "Segment of a log (`mcast log list --json`)")
+        .event("segment"),
+    RecordSchema::new::<verify::RemovedRecord>(
+        "log-removed",
+        "Removed segment of a log (`mcast log prune --json`)",
+    )
+    .event("removed"),
+    RecordSchema::new::<verify::DamageRecord>(
+        "log-damage",
+        "Damage in a log (`mcast log verify --json`, `mcast log export`)",
+    )
+    .event("damage"),
+    RecordSchema::new::<verify::SummaryRecord>("log-summary", "Summary of a log (`mcast log verify --json`)")
+        .event("summary"),
+    RecordSchema::new::<verify::EventRecord>(
+        "log-event",
+        "Record of a log that is not a message (`mcast log export`)",
+    )
+    .event("gap")
+    .events(["gap", "open-gap", "end", "pruned"]),
 }

@@ -164,7 +164,6 @@ record! {
 
     /// One object per segment, the oldest first. If the header is damaged, what it contains is null, and the counts
     /// are 0.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct SegmentRecord {
         /// Path of the file
         path: String = segment.path.display().to_string(),
@@ -201,7 +200,6 @@ record! {
     pub(super) fn new(directory: &Path, segment: &SegmentName) {}
 
     /// One object per removed segment, the oldest first.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct RemovedRecord {
         /// Path of the file
         path: String = directory.join(segment.segment_file()).display().to_string(),
@@ -219,7 +217,6 @@ record! {
     pub(super) fn new(damage: &Damage) {}
 
     /// One object per place where bytes are damaged or messages are missing.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct DamageRecord {
         /// Path of the segment
         path: String = damage.path.display().to_string(),

@@ -58,7 +58,6 @@ record! {
     }
 
     /// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Figures {
         /// Datagrams sent, according to sequence numbers and the closing message
         sent: u64 = report.sent,

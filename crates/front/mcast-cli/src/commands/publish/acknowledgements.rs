@@ -165,7 +165,6 @@ record! {
 
     /// What is reported about acknowledgements at the end.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct AckReport {
         /// Whether all messages were acknowledged as required
         complete: bool = progress.is_complete() && unsent == 0,
@@ -185,7 +184,6 @@ record! {
 
     /// Subscriber
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Row {
         /// ID of the subscriber
         subscriber: String = each.subscriber.to_string(),

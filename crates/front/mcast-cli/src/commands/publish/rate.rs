@@ -152,7 +152,6 @@ record! {
 
     /// The parity that was sent without a request.
     #[derive(Clone, Copy, Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct ParityReport {
         /// Parity datagrams sent without a request
         pub(super) datagrams: u64 = statistics.parity,

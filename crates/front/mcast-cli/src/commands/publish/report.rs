@@ -12,7 +12,7 @@ use super::acknowledgements::AckReport;
 use super::rate::{ParityReport, RateReport};
 use crate::log_lines::LogLines;
 use crate::message_layer::{Repairs, ServedHistory};
-use crate::output::{bits_per_second, bytes, count, count_of, record, seconds, write_record};
+use crate::output::{bits_per_second, bytes, count, count_of, print_record, record, seconds};
 
 /// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
@@ -61,7 +61,6 @@ record! {
 
     /// One object at the end.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct Report {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
@@ -115,7 +114,6 @@ record! {
     fn new(audience: &Audience) {}
 
     /// The subscribers by state.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     #[derive(Debug)]
     struct SubscriberCounts {
         /// Subscribers that have received everything
@@ -140,7 +138,6 @@ record! {
 
     /// Host
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Host {
         /// Address and UDP port
         address: String = status.address.to_string(),
@@ -166,7 +163,6 @@ record! {
 
     /// Subscriber
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Member {
         /// ID of the subscriber
         subscriber: String = subscriber.to_string(),
@@ -217,12 +213,8 @@ impl Report {
     }
 
     pub(super) fn print(&self, json: bool, console: &Console) -> anyhow::Result<()> {
-        use std::io::Write;
-
         if json {
-            let mut out = console.output();
-            write_record(&mut out, "summary", self)?;
-            out.flush()?;
+            print_record(console, "summary", self)?;
         }
         let rate =
             bits_per_second(self.bytes, self.time).map(|rate| format!(" ({rate})")).unwrap_or_default();
@@ -289,19 +281,16 @@ impl Report {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use super::log_hold::{self, HoldRecord};
-    use super::refusals::{EVENTS, RefusalRecord};
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<Report>("publish-report", "Closing report (`mcast publish --json`)")
-            .event("summary"),
-        RecordSchema::new::<RefusalRecord>("publish-event", "Publisher event (`mcast publish --json`)")
-            .events(EVENTS),
-        RecordSchema::new::<HoldRecord>("publish-log", "Limits of the log (`mcast publish --json`)")
-            .events(log_hold::EVENTS),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<Report>("publish-report", "Closing report (`mcast publish --json`)").event("summary"),
+    RecordSchema::new::<super::refusals::RefusalRecord>(
+        "publish-event",
+        "Publisher event (`mcast publish --json`)",
+    )
+    .events(super::refusals::EVENTS),
+    RecordSchema::new::<super::log_hold::HoldRecord>(
+        "publish-log",
+        "Limits of the log (`mcast publish --json`)",
+    )
+    .events(super::log_hold::EVENTS),
 }

@@ -261,7 +261,6 @@ record! {
     fn new(file: &RecordedFile) {}
 
     /// One object per complete file.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct FileRecord {
         /// Path of the file, or `standard output`
         path: String = file.path.display().to_string(),
@@ -290,7 +289,6 @@ record! {
     ) {}
 
     /// One object at the end, for the whole recording.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct SummaryRecord {
         /// Where datagrams were recorded: on the wire or from sockets
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["wire", "sockets"])))]
@@ -322,17 +320,11 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<FileRecord>("record-file", "Recorded file (`mcast record --json`)").event("file"),
-        RecordSchema::new::<SummaryRecord>("record-summary", "Recording summary (`mcast record --json`)")
-            .describe("flows[].group", "Destination group")
-            .describe("flows[].datagrams", "Datagrams recorded")
-            .describe("flows[].bytes", "Payload bytes")
-            .event("summary"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<FileRecord>("record-file", "Recorded file (`mcast record --json`)").event("file"),
+    RecordSchema::new::<SummaryRecord>("record-summary", "Recording summary (`mcast record --json`)")
+        .describe("flows[].group", "Destination group")
+        .describe("flows[].datagrams", "Datagrams recorded")
+        .describe("flows[].bytes", "Payload bytes")
+        .event("summary"),
 }

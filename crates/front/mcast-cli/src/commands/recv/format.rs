@@ -209,7 +209,6 @@ record! {
 
     /// One object per datagram. Either `text` or `base64` is present.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Record<'a> {
         /// Time at which the kernel received the datagram (RFC 3339, UTC, with nanoseconds); on systems without receive
         /// timestamps (Windows), time at which the command received it
@@ -241,10 +240,6 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![RecordSchema::new::<Record<'_>>("datagram", "Datagram (`mcast recv --json`)").event("datagram")]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<Record<'_>>("datagram", "Datagram (`mcast recv --json`)").event("datagram"),
 }

@@ -3,7 +3,6 @@
 mod payloads;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::arguments::{
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count, traffic_in, write_record};
+use crate::output::{count, print_record, traffic_in};
 use crate::read_ahead::ReadAhead;
 use crate::sending::{self, Count, Dispatch, Pace, Target};
 
@@ -325,13 +324,8 @@ fn print_summary(
     console: &Console,
 ) -> anyhow::Result<()> {
     if json {
-        let mut out = console.output();
-        write_record(
-            &mut out,
-            "summary",
-            &SendSummary { sent, bytes, seconds: time.as_secs_f64(), refused },
-        )?;
-        out.flush()?;
+        let summary = SendSummary { sent, bytes, seconds: time.as_secs_f64(), refused };
+        print_record(console, "summary", &summary)?;
     }
     // A rate of one datagram is meaningless.
     let text = traffic_in(sent, "datagram", bytes, time, 2);
@@ -400,12 +394,8 @@ fn mistaken(word: &str, expand: &Expand) -> Option<String> {
     expand.destinations(word).err().map(|error| error.to_string())
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![RecordSchema::new::<SendSummary>("send-summary", "Summary (`mcast send --json`)").event("summary")]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<SendSummary>("send-summary", "Summary (`mcast send --json`)").event("summary"),
 }
 
 #[cfg(test)]

@@ -475,7 +475,6 @@ record! {
 
     /// One object at the end.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct SubscribeSummary {
         /// Stream ID, 16 hexadecimal digits; absent if none was received
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -512,7 +511,6 @@ record! {
 
     /// The missing datagrams that arrived after all.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Repaired {
         /// Repaired by the publisher, including with parity that it was asked for
         by_publisher: u64 = counted.repaired.saturating_sub(counted.repaired_locally),
@@ -528,7 +526,6 @@ record! {
 
     /// The NAKs that were sent.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Naks {
         /// To the publisher
         to_publisher: u64 = counted.naks.saturating_sub(counted.naks_to_repairers),
@@ -542,7 +539,6 @@ record! {
 
     /// What it did for other subscribers.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ForOthers {
         /// Repair requests answered
         naks: u64 = counted.local_naks,
@@ -583,13 +579,7 @@ impl Tally {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<SubscribeSummary>("subscribe-summary", "Summary (`mcast subscribe --json`)")
-            .event("summary"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::new::<SubscribeSummary>("subscribe-summary", "Summary (`mcast subscribe --json`)")
+        .event("summary"),
 }

@@ -28,7 +28,6 @@ record! {
     pub fn new(entry: &Discovered, interface: &str) {}
 
     /// One object per thing that announces itself. Texts from the network are escaped.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub struct DiscoveredRecord {
         /// Name by which a person knows it
         name: String = entry.name.to_string(),
@@ -76,7 +75,6 @@ record! {
     fn new(field: &DiscoveredField) {}
 
     /// Value of an announcement
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub struct DiscoveredFieldRecord {
         /// Its name
         name: String = field.name.to_string(),
@@ -89,7 +87,6 @@ record! {
     fn from_event(time: SystemTime, entry: &Discovered, interface: &str, changed: Vec<&'static str>, reason: Option<&'static str>) {}
 
     /// One object per change. It describes what is known after the change; of what departed, what was known last.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub struct DiscoveryEventRecord {
         /// Time at which the change was noticed (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
@@ -119,7 +116,6 @@ record! {
     }
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub struct DiscoverySummaryRecord {
         /// Number of entries that were selected
         entries: u64 = entries,

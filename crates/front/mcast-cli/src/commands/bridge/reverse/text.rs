@@ -40,7 +40,6 @@ record! {
 
     /// One object per event. Fields that do not apply to an event are null.
     #[derive(Clone, Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct EventRecord {
         /// Event: there is a connection to the broker (`connected`), or the broker cannot be used at present
         /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
@@ -83,7 +82,6 @@ record! {
 
     /// The last object.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct ReverseSummary {
         /// The key and the address of the broker
         engine: String = engine.to_owned(),

@@ -157,7 +157,6 @@ enum Object<'a> {
 record! {
     fn new(host: &'a FleetHostReport) {}
 
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Machine<'a> {
         /// Name of the machine, as it was given without the user
         machine: &'a str = &host.name,
@@ -186,7 +185,6 @@ record! {
         let FleetTarget { group, interface } = &report.matrix.targets[target];
     }
 
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Path<'a> {
         /// Sending machine
         from: &'a str = &report.matrix.hosts[from],
@@ -216,7 +214,6 @@ record! {
 record! {
     fn new(report: &FleetReport) {}
 
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct VerdictRecord {
         /// The verdict
         verdict: FleetVerdict = report.verdict(),

@@ -18,7 +18,7 @@ use crate::arguments::{
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    InterfaceNames, bytes, count, count_of, excess_loss, rates, record, too_few, write_record,
+    InterfaceNames, bytes, count, count_of, excess_loss, rates, record, too_few, write_line, write_record,
 };
 use crate::receiving::{SilentInterfaces, WireNotes};
 
@@ -229,7 +229,6 @@ record! {
     }
 
     /// One object for each session of a sender, after its end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct PerfReceiveSummary {
         /// Source address
         source: IpAddr = key.source,
@@ -326,7 +325,7 @@ impl<'a> RunPrinter<'a> {
             describe(session)
         )?;
         for line in lines(report, session.settings(), &palette) {
-            writeln!(self.out, "  {line}")?;
+            write_line(&mut self.out, format_args!("  {line}"))?;
         }
         Ok(())
     }
@@ -345,14 +344,12 @@ fn describe(session: &Session) -> String {
     format!("{kind} of {}, {streams}{}", bytes(settings.size.into()), rate.unwrap_or_default())
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    let own = vec![
-        RecordSchema::new::<PerfReceiveSummary>("perf-recv", "Received session (`mcast perf recv --json`)")
-            .event("result"),
-    ];
-    [own, stream::schemas()].concat()
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<PerfReceiveSummary>("perf-recv", "Received session (`mcast perf recv --json`)")
+        .event("result"),
+    RecordSchema::new::<stream::StreamReceiveSummary>(
+        "perf-stream-recv",
+        "Received stream (`mcast perf recv --stream --json`)",
+    )
+    .event("result"),
 }

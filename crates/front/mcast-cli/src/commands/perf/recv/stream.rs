@@ -20,7 +20,7 @@ use crate::commands::perf::{Micros, micros, percentiles, share, short_time};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{
-    count, count_of, excess_loss, per_second, rates, record, seconds, too_few, write_record,
+    count, count_of, excess_loss, per_second, rates, record, seconds, too_few, write_line, write_record,
 };
 use crate::receiving::SilentInterfaces;
 
@@ -170,8 +170,7 @@ record! {
     }
 
     /// One object per stream, after its end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct StreamReceiveSummary {
+    pub(super) struct StreamReceiveSummary {
         /// Address and port of the publisher; null if unknown
         source: Option<SocketAddr> = run.joined.map(|joined| joined.publisher),
         /// Stream ID, 16 hexadecimal digits
@@ -241,48 +240,34 @@ impl StreamReceiveSummary {
         writeln!(out, "from {source}: stream {}{sealed}", self.stream)?;
         let of = self.sent.map_or_else(|| "an unknown number".into(), count);
         let time = meter.elapsed();
-        writeln!(
-            out,
+        let line = format!(
             "  received    {} of {of} in {}: {}",
             count_of(self.received, "message"),
             seconds(time),
             rates(self.received, "message", self.bytes, time)
-        )?;
-        writeln!(
-            out,
+        );
+        write_line(out, line)?;
+        let line = format!(
             "  lost        {}; corrupted {}",
             share(self.lost, self.received + self.lost),
             count(self.corrupted)
-        )?;
-        writeln!(
-            out,
+        );
+        write_line(out, line)?;
+        let line = format!(
             "  repaired    {}; requested {}, unrecoverable {}, duplicates {}, stalled {}",
             share(self.repaired, self.datagrams),
             count_of(self.naks, "time"),
             count(self.unrecoverable),
             count(self.duplicated),
             count_of(self.stalls, "time")
-        )?;
+        );
+        write_line(out, line)?;
         let delays = match meter.delays().and_then(Histogram::percentiles) {
             Some(times) => percentiles(times),
             None => "unknown: the clocks differ".into(),
         };
-        writeln!(out, "  delay       {delays}; jitter {}", short_time(meter.jitter()))
+        write_line(out, format_args!("  delay       {delays}; jitter {}", short_time(meter.jitter())))
     }
-}
-
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<StreamReceiveSummary>(
-            "perf-stream-recv",
-            "Received stream (`mcast perf recv --stream --json`)",
-        )
-        .event("result"),
-    ]
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::arguments::{
 use crate::commands::perf::{BarFigure, Micros, bar_figures, bars, micros, percentiles, share, short_time};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{bytes, count_of, record, seconds, write_record};
+use crate::output::{bytes, count_of, print_record, record, seconds, write_line};
 use crate::sending::{self, Target};
 
 /// Send numbered datagrams, and print what receivers report
@@ -256,11 +256,7 @@ fn ping_pong(plan: &MeasuringPlan<'_>, interrupt: &Interrupt, console: &Console)
     };
     let elapsed = game.elapsed();
     match plan.json {
-        true => {
-            let mut out = console.output();
-            write_record(&mut out, "result", &PerfSendSummary::new(plan, partner, elapsed, &game))?;
-            out.flush()?;
-        }
+        true => print_record(console, "result", &PerfSendSummary::new(plan, partner, elapsed, &game))?,
         false => write_text(partner, elapsed, &game, console)?,
     }
     let lost = lost_percent(game.lost(), game.sent());
@@ -284,8 +280,9 @@ fn write_text(partner: IpAddr, elapsed: Duration, trips: &PingPong, console: &Co
     let times = trips.times();
     if let (Some(min), Some(mean), Some(whole)) = (times.min(), times.mean(), times.percentiles()) {
         writeln!(out, "{heading}round trip{heading:#}   min {}, mean {}", short_time(min), short_time(mean))?;
-        writeln!(out, "             {}", percentiles(whole))?;
-        writeln!(out, "{heading}one way{heading:#}      {} (half the round trip)", percentiles(half(whole)))?;
+        write_line(&mut out, format_args!("             {}", percentiles(whole)))?;
+        let half = percentiles(half(whole));
+        write_line(&mut out, format_args!("{heading}one way{heading:#}      {half} (half the round trip)"))?;
         for line in bars(times, &palette) {
             writeln!(out, "{line}")?;
         }
@@ -305,7 +302,6 @@ record! {
     }
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct PerfSendSummary {
         /// Address of the receiver that replies
         address: IpAddr = partner,
@@ -338,17 +334,22 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    let own = vec![
-        RecordSchema::new::<PerfSendSummary>(
-            "perf-latency",
-            "Latency measurement (`mcast perf send --latency --json`)",
-        )
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<PerfSendSummary>(
+        "perf-latency",
+        "Latency measurement (`mcast perf send --latency --json`)",
+    )
+    .event("result"),
+    RecordSchema::new::<sessions::SessionSummary>("perf-send", "Sent session (`mcast perf send --json`)")
         .event("result"),
-    ];
-    [own, sessions::schemas(), stream::schemas()].concat()
+    RecordSchema::new::<sessions::SweepSummary<'_>>(
+        "perf-sweep",
+        "Rate sweep (`mcast perf send --sweep --json`)",
+    )
+    .event("sweep"),
+    RecordSchema::new::<stream::StreamSendSummary>(
+        "perf-stream-send",
+        "Published stream (`mcast perf send --stream --json`)",
+    )
+    .event("result"),
 }

@@ -18,8 +18,8 @@ use crate::commands::perf::{Figures, Micros, per_call, share, short_time};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
-    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, rates, record,
-    seconds, write_record,
+    Cell, Palette, Table, bits_per_second, bytes, count, count_of, excess_loss, per_second, print_record,
+    rates, record, seconds, write_line,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,11 +52,7 @@ pub(super) fn measure(
     };
     let result = plan.sender()?.run(&session, &|| !interrupt.has_arrived(), each_second)?;
     match plan.json {
-        true => {
-            let mut out = console.output();
-            write_record(&mut out, "result", &SessionSummary::new(&result))?;
-            out.flush()?;
-        }
+        true => print_record(console, "result", &SessionSummary::new(&result))?,
         false => write_text(&result, console)?,
     }
     let foreign = result.reports.foreign();
@@ -95,14 +91,14 @@ fn write_text(result: &PerfSendResult, console: &Console) -> io::Result<()> {
     let per_call =
         per_call(*sent, *calls).map(|number| format!(", {number:.1} per call")).unwrap_or_default();
     let gso = if settings.gso { "GSO" } else { "no GSO" };
-    writeln!(
-        out,
+    let sent = format!(
         "sent {} of {} in {} ({}){per_call}, {gso}",
         count_of(*sent, "datagram"),
         bytes(settings.size.into()),
         seconds(*elapsed),
         rates(*sent, "datagram", sent * u64::from(settings.size), *elapsed),
-    )?;
+    );
+    write_line(&mut out, sent)?;
     if *refused > 0 {
         writeln!(out, "{} refused by the interface's own queue", count(*refused))?;
     }
@@ -149,27 +145,30 @@ fn explain(reports: &ReceiverReports, out: &mut impl Write) -> io::Result<()> {
     for receiver in reports.sorted() {
         let (address, report) = (receiver.address, &receiver.report);
         for (place, number) in report.drops.nonzero() {
-            writeln!(out, "{address} dropped: {} {}: {}", place.counter(), count(number), place.remedy())?;
+            let (counter, number) = (place.counter(), count(number));
+            write_line(out, format_args!("{address} dropped: {counter} {number}: {}", place.remedy()))?;
         }
         if report.lost > 0 && !report.drops.explain_loss() {
-            writeln!(out, "{address} counts no drops of its own: its loss happened on the path")?;
+            write_line(
+                out,
+                format_args!("{address} counts no drops of its own: its loss happened on the path"),
+            )?;
         }
         if report.before_first > 0 {
-            writeln!(
+            let before = count(report.before_first);
+            write_line(
                 out,
-                "{address} started late: {} were sent before it received the first",
-                count(report.before_first)
+                format_args!("{address} started late: {before} were sent before it received the first"),
             )?;
         }
         match report.clocks {
             ClockRelation::Same => {}
-            ClockRelation::Unknown => {
-                writeln!(
-                    out,
-                    "{address} has a different clock: delays are as accurate as the two clocks \
-                    agree"
-                )?;
-            }
+            ClockRelation::Unknown => write_line(
+                out,
+                format_args!(
+                    "{address} has a different clock: delays are as accurate as the two clocks agree"
+                ),
+            )?,
             ClockRelation::Apart => writeln!(out, "{address} has a clock that differs: delays are unknown")?,
         }
     }
@@ -184,8 +183,7 @@ record! {
 
     /// One object at the end. Some fields describe the worst receiver: the one with the highest loss. They are null
     /// if no receiver reported.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct SessionSummary {
+    pub(super) struct SessionSummary {
         /// Datagrams sent
         sent: u64 = *sent,
         /// Datagrams received by the worst receiver, excluding duplicates; null if no receiver reported
@@ -228,7 +226,6 @@ record! {
     fn new(receiver: &ReportingReceiver, settings: &SessionSettings) {}
 
     /// Report of a receiver
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ReceiverFigures {
         /// Address that the report was sent from
         address: IpAddr = receiver.address,
@@ -279,11 +276,7 @@ pub(super) fn sweep(
     }
     sender.finish()?;
     match plan.json {
-        true => {
-            let mut out = console.output();
-            write_record(&mut out, "sweep", &SweepSummary::new(&sweep, &counters, *size, receivers))?;
-            out.flush()?;
-        }
+        true => print_record(console, "sweep", &SweepSummary::new(&sweep, &counters, *size, receivers))?,
         false => write_sweep(&sweep, &counters, *size, console)?,
     }
     let required = criteria.expect.unwrap_or(0);
@@ -412,8 +405,7 @@ record! {
     }
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct SweepSummary<'a> {
+    pub(super) struct SweepSummary<'a> {
         /// Highest rate without loss beyond `--max-loss`, in datagrams per second; null if there was loss at every
         /// rate
         clean_datagrams_per_second: Option<f64> = clean,
@@ -440,7 +432,6 @@ record! {
     fn new(step: &SweepStep) {}
 
     /// Rate
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct StepFigures {
         /// Requested rate, in datagrams per second
         requested_datagrams_per_second: f64 = step.requested,
@@ -449,17 +440,4 @@ record! {
         /// Loss at the worst receiver, in percent
         lost_percent: f64 = step.lost_percent,
     }
-}
-
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<SessionSummary>("perf-send", "Sent session (`mcast perf send --json`)")
-            .event("result"),
-        RecordSchema::new::<SweepSummary<'_>>("perf-sweep", "Rate sweep (`mcast perf send --sweep --json`)")
-            .event("sweep"),
-    ]
 }

@@ -22,7 +22,7 @@ use crate::commands::perf::share;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
-use crate::output::{count, count_of, per_second, rates, record, seconds, write_record};
+use crate::output::{count, count_of, per_second, print_record, rates, record, seconds, write_line};
 use crate::sending;
 
 /// Options for the message layer.
@@ -116,12 +116,9 @@ fn measure(plan: StreamSendPlan, interrupt: &Interrupt, console: &Console) -> an
     }
     let report = messages.run(|event| print_event(&event, json, console))?;
     let summary = StreamSendSummary::new(stream, publish.size, sealed, &report);
-    if json {
-        let mut out = console.output();
-        write_record(&mut out, "result", &summary)?;
-        out.flush()?;
-    } else {
-        write_text(&summary, &report, console)?;
+    match json {
+        true => print_record(console, "result", &summary)?,
+        false => write_text(&summary, &report, console)?,
     }
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(report.behind == 0 && report.complete >= required)))
 }
@@ -165,8 +162,7 @@ record! {
     }
 
     /// One object at the end.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct StreamSendSummary {
+    pub(super) struct StreamSendSummary {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
         /// Length of each message in bytes
@@ -216,22 +212,21 @@ fn write_text(summary: &StreamSendSummary, report: &PublishReport, console: &Con
     let Repairs { multicast, unicast, naks, unavailable, .. } = summary.repairs;
     let pressure = &report.back_pressure;
     let mut out = console.output();
-    writeln!(
-        out,
+    let line = format!(
         "published   {} of {} bytes in {}: {}",
         count_of(summary.messages, "message"),
         count(summary.size as u64),
         seconds(report.time),
         rates(summary.messages, "message", summary.bytes, report.time)
-    )?;
-    writeln!(
-        out,
+    );
+    write_line(&mut out, line)?;
+    let line = format!(
         "complete    {} after {}",
         count_of(summary.complete as u64, "receiver"),
         seconds(report.complete_time)
-    )?;
-    writeln!(
-        out,
+    );
+    write_line(&mut out, line)?;
+    let line = format!(
         "repaired    {} of {}; {} to all, {} to one; requested {}, no longer available {}",
         share(summary.repairs.count(), summary.datagrams),
         count_of(summary.datagrams, "datagram"),
@@ -239,30 +234,17 @@ fn write_text(summary: &StreamSendSummary, report: &PublishReport, console: &Con
         count(unicast),
         count_of(naks, "time"),
         count(unavailable)
-    )?;
-    writeln!(
-        out,
+    );
+    write_line(&mut out, line)?;
+    let line = format!(
         "delayed     {}: {} by receivers, {} by the network",
         seconds(pressure.time),
         count_of(pressure.for_subscribers, "time"),
         count_of(pressure.for_sending, "time")
-    )?;
+    );
+    write_line(&mut out, line)?;
     if summary.behind > 0 {
         writeln!(out, "incomplete  {} without everything", count_of(summary.behind as u64, "receiver"))?;
     }
     out.flush()
-}
-
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::new::<StreamSendSummary>(
-            "perf-stream-send",
-            "Published stream (`mcast perf send --stream --json`)",
-        )
-        .event("result"),
-    ]
 }

@@ -114,7 +114,6 @@ record! {
 
     /// One object at the end.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct RelaySummary {
         /// Duration in seconds
         seconds: f64 = time.as_secs_f64(),
@@ -148,7 +147,6 @@ record! {
 
     /// What HTTP clients have been served.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct HttpSummary {
         /// Streams that clients have received
         served: u64 = counts.served,
@@ -170,7 +168,6 @@ record! {
 
     /// The gateways served, and what arrived from relays and gateways of AMT.
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct AmtSummary {
         /// Gateways of AMT that have joined something here
         gateways: u64 = gateways,
@@ -188,7 +185,6 @@ record! {
 
     /// A rule
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct RuleSummary {
         /// The rule
         rule: String = rule.to_string(),
@@ -222,7 +218,6 @@ record! {
 
     /// A tunnel
     #[derive(Debug)]
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct TunnelSummary {
         /// Its name
         tunnel: String = name,
@@ -330,24 +325,18 @@ fn events() -> Vec<EventDeclaration> {
     [DriverEvent::declared(), own.into()].concat()
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    vec![
-        RecordSchema::of_events(
-            "relay-event",
-            "Relay event (`mcast relay --json`)",
-            "One object per event. Fields that do not apply to an event are null.",
-            &events(),
-            &FIELDS,
-        ),
-        RecordSchema::new::<RelaySummary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
-            .event("summary")
-            .describe("event", "Type of the record")
-            .describe("http.refused[].count", "Number of requests or clients"),
-    ]
+mcast_json::schemas! { pub(crate),
+    RecordSchema::of_events(
+        "relay-event",
+        "Relay event (`mcast relay --json`)",
+        "One object per event. Fields that do not apply to an event are null.",
+        &events(),
+        &FIELDS,
+    ),
+    RecordSchema::new::<RelaySummary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
+        .event("summary")
+        .describe("event", "Type of the record")
+        .describe("http.refused[].count", "Number of requests or clients"),
 }
 
 #[cfg(test)]
