@@ -195,24 +195,16 @@ impl fmt::Display for Advice {
     }
 }
 
-/// The severity of a piece of advice, in ascending order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AdviceSeverity {
-    /// Useful to know.
-    Note,
-    /// Suitable for some uses only.
-    Caution,
-    /// Use another group.
-    Avoid,
-}
-
-impl fmt::Display for AdviceSeverity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Note => "note",
-            Self::Caution => "caution",
-            Self::Avoid => "avoid",
-        })
+crate::named! {
+    /// The severity of a piece of advice, in ascending order.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum AdviceSeverity {
+        /// Useful to know.
+        Note = "note",
+        /// Suitable for some uses only.
+        Caution = "caution",
+        /// Use another group.
+        Avoid = "avoid",
     }
 }
 

@@ -19,8 +19,29 @@
 /// assert_eq!(Direction::ALL.map(Direction::name), ["outgoing", "incoming"]);
 /// assert_eq!(Direction::In.to_string(), "incoming");
 /// ```
+///
+/// Without the last line, it only has `Display`.
 #[macro_export]
 macro_rules! named {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis enum $type:ident {
+            $($(#[$doc:meta])* $variant:ident = $name:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        $visibility enum $type {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(match self {
+                    $(Self::$variant => $name,)+
+                })
+            }
+        }
+    };
     (
         $(#[$meta:meta])*
         $visibility:vis enum $type:ident {

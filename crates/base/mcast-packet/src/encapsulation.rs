@@ -95,20 +95,22 @@ mcast_group::named! {
     fn name;
 }
 
-/// Why something that a packet carries was not decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum UnexaminedReason {
-    /// It is encrypted.
-    Encrypted,
-    /// The protocol, or what it carries, is not decoded.
-    Unsupported,
-    /// Its headers are malformed, or were not captured completely.
-    Malformed,
-    /// It is in more packets inside each other than are decoded.
-    TooDeep,
-    /// The packet around it arrived in fragments, of which some are missing.
-    Incomplete,
+mcast_group::named! {
+    /// Why something that a packet carries was not decoded.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum UnexaminedReason {
+        /// It is encrypted.
+        Encrypted = "encrypted",
+        /// The protocol, or what it carries, is not decoded.
+        Unsupported = "not decoded",
+        /// Its headers are malformed, or were not captured completely.
+        Malformed = "malformed or cut off",
+        /// It is in more packets inside each other than are decoded.
+        TooDeep = "nested too deeply",
+        /// The packet around it arrived in fragments, of which some are missing.
+        Incomplete = "fragments are missing",
+    }
 }
 
 use EncapsulationProtocol::{
@@ -565,17 +567,5 @@ impl fmt::Display for Tunnel {
             Some((source, destination)) => write!(f, " {source} > {destination}"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for UnexaminedReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Encrypted => "encrypted",
-            Self::Unsupported => "not decoded",
-            Self::Malformed => "malformed or cut off",
-            Self::TooDeep => "nested too deeply",
-            Self::Incomplete => "fragments are missing",
-        })
     }
 }

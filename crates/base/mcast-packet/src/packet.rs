@@ -112,34 +112,36 @@ pub struct DecodeError {
     pub reason: DecodeErrorKind,
 }
 
-/// A layer of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Layer {
-    /// Ethernet with VLAN tags.
-    Ethernet,
-    /// The header of a Linux cooked capture.
-    Cooked,
-    /// The address family that precedes packets of a loopback interface.
-    Loopback,
-    /// IEEE 802.11, with or without radiotap.
-    Wireless,
-    /// The point-to-point protocol.
-    Ppp,
-    /// A message of netfilter's log.
-    Nflog,
-    /// ARP.
-    Arp,
-    /// IPv4 or IPv6.
-    Ip,
-    /// UDP.
-    Udp,
-    /// IGMP.
-    Igmp,
-    /// MLD.
-    Mld,
-    /// PIM.
-    Pim,
+mcast_group::named! {
+    /// A layer of a packet.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    pub enum Layer {
+        /// Ethernet with VLAN tags.
+        Ethernet = "Ethernet",
+        /// The header of a Linux cooked capture.
+        Cooked = "cooked capture",
+        /// The address family that precedes packets of a loopback interface.
+        Loopback = "loopback capture",
+        /// IEEE 802.11, with or without radiotap.
+        Wireless = "IEEE 802.11",
+        /// The point-to-point protocol.
+        Ppp = "PPP",
+        /// A message of netfilter's log.
+        Nflog = "NFLOG",
+        /// ARP.
+        Arp = "ARP",
+        /// IPv4 or IPv6.
+        Ip = "IP",
+        /// UDP.
+        Udp = "UDP",
+        /// IGMP.
+        Igmp = "IGMP",
+        /// MLD.
+        Mld = "MLD",
+        /// PIM.
+        Pim = "PIM",
+    }
 }
 
 /// Why a layer could not be decoded.
@@ -468,25 +470,6 @@ impl core::error::Error for DecodeError {}
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.layer, self.reason)
-    }
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ethernet => "Ethernet",
-            Self::Cooked => "cooked capture",
-            Self::Loopback => "loopback capture",
-            Self::Wireless => "IEEE 802.11",
-            Self::Ppp => "PPP",
-            Self::Arp => "ARP",
-            Self::Ip => "IP",
-            Self::Udp => "UDP",
-            Self::Igmp => "IGMP",
-            Self::Mld => "MLD",
-            Self::Nflog => "NFLOG",
-            Self::Pim => "PIM",
-        })
     }
 }
 

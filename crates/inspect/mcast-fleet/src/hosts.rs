@@ -124,49 +124,37 @@ fn interface(word: &str) -> Result<String, FleetHostError> {
     name.map(str::to_owned).ok_or_else(|| FleetHostError::Option(word.to_owned()))
 }
 
-/// Whether a machine of a fleet takes part in its examination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FleetHostStatus {
-    /// It took part until the end.
-    Examined,
-    /// ssh cannot reach it.
-    Unreachable,
-    /// The ssh server requires a password, or does not accept the key, or its own key is unknown or has changed.
-    LoginRefused,
-    /// `mcast` is not installed there.
-    CommandMissing,
-    /// Its `mcast` is another version.
-    OtherVersion,
-    /// sudo requires a password, or does not allow the command.
-    SudoRefused,
-    /// `mcast` failed there, for example because an interface does not exist.
-    Failed,
-    /// It did not answer in time.
-    TimedOut,
-    /// The examination was interrupted before it took part.
-    Cancelled,
+mcast::group::named! {
+    /// Whether a machine of a fleet takes part in its examination.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(rename_all = "kebab-case")]
+    #[non_exhaustive]
+    pub enum FleetHostStatus {
+        /// It took part until the end.
+        Examined = "examined",
+        /// ssh cannot reach it.
+        Unreachable = "unreachable",
+        /// The ssh server requires a password, or does not accept the key, or its own key is unknown or has changed.
+        LoginRefused = "login refused",
+        /// `mcast` is not installed there.
+        CommandMissing = "no mcast",
+        /// Its `mcast` is another version.
+        OtherVersion = "other version",
+        /// sudo requires a password, or does not allow the command.
+        SudoRefused = "sudo refused",
+        /// `mcast` failed there, for example because an interface does not exist.
+        Failed = "failed",
+        /// It did not answer in time.
+        TimedOut = "timed out",
+        /// The examination was interrupted before it took part.
+        Cancelled = "cancelled",
+    }
+    /// Returns the status in words.
+    fn as_str;
 }
 
 impl FleetHostStatus {
-    /// Returns the status in words.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Examined => "examined",
-            Self::Unreachable => "unreachable",
-            Self::LoginRefused => "login refused",
-            Self::CommandMissing => "no mcast",
-            Self::OtherVersion => "other version",
-            Self::SudoRefused => "sudo refused",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed out",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Returns whether only a right is missing.
     #[must_use]
     pub const fn needs_rights(self) -> bool {

@@ -78,38 +78,27 @@ pub struct UnicastCell {
 /// An ordered pair of machines: the sender and the receiver.
 pub type FleetPair = (usize, usize);
 
-/// What became of the probes from one machine to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum PathOutcome {
-    /// A machine did not take part, or has not joined a group of this family.
-    NotTested,
-    /// Nothing arrived.
-    Silent,
-    /// Probes arrived at first, and none in a later round.
-    Forgotten,
-    /// Nothing arrived above a size.
-    Limited,
-    /// Part of the probes of sizes that arrive was lost.
-    Lossy,
-    /// Probes of all sizes arrived.
-    Complete,
-}
-
-impl PathOutcome {
-    /// Returns its name, as in JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotTested => "not-tested",
-            Self::Silent => "silent",
-            Self::Forgotten => "forgotten",
-            Self::Limited => "limited",
-            Self::Lossy => "lossy",
-            Self::Complete => "complete",
-        }
+mcast::group::named! {
+    /// What became of the probes from one machine to another.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(rename_all = "kebab-case")]
+    pub enum PathOutcome {
+        /// A machine did not take part, or has not joined a group of this family.
+        NotTested = "not-tested",
+        /// Nothing arrived.
+        Silent = "silent",
+        /// Probes arrived at first, and none in a later round.
+        Forgotten = "forgotten",
+        /// Nothing arrived above a size.
+        Limited = "limited",
+        /// Part of the probes of sizes that arrive was lost.
+        Lossy = "lossy",
+        /// Probes of all sizes arrived.
+        Complete = "complete",
     }
+    /// Returns its name, as in JSON.
+    fn as_str;
 }
 
 impl FleetCell {

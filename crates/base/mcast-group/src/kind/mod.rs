@@ -131,80 +131,52 @@ impl Group {
     }
 }
 
-/// One of the AD-HOC blocks (RFC 5771 section 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AdHocBlock {
-    /// 224.0.2.0 to 224.0.255.255.
-    I,
-    /// 224.3.0.0 to 224.4.255.255.
-    II,
-    /// 233.252.0.0 to 233.255.255.255, formerly the GLOP range of private autonomous systems.
-    III,
-}
-
-impl fmt::Display for AdHocBlock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::I => "AD-HOC block I",
-            Self::II => "AD-HOC block II",
-            Self::III => "AD-HOC block III",
-        })
+crate::named! {
+    /// One of the AD-HOC blocks (RFC 5771 section 6).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum AdHocBlock {
+        /// 224.0.2.0 to 224.0.255.255.
+        I = "AD-HOC block I",
+        /// 224.3.0.0 to 224.4.255.255.
+        II = "AD-HOC block II",
+        /// 233.252.0.0 to 233.255.255.255, formerly the GLOP range of private autonomous systems.
+        III = "AD-HOC block III",
     }
 }
 
-/// The parts of the source-specific ranges (RFC 4607 section 1, RFC 3307 section 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SourceSpecificRange {
-    /// 232.0.0.0 and `ff3x::4000:0`: not to be used.
-    Reserved,
-    /// 232.0.0.1 to 232.0.0.255 and `ff3x::4000:1` to `ff3x::7fff:ffff`: assigned by IANA.
-    Iana,
-    /// The rest of 232.0.0.0/8, and `ff3x::8000:0` to `ff3x::ffff:ffff`: chosen by hosts.
-    Host,
-    /// `ff3x::` to `ff3x::3fff:ffff`: not a valid source-specific group.
-    Invalid,
-    /// The rest of `ff3x::/32`: source-specific, reserved for future use.
-    Future,
-}
-
-impl fmt::Display for SourceSpecificRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Reserved => "reserved",
-            Self::Iana => "assigned by IANA",
-            Self::Host => "chosen by hosts",
-            Self::Invalid => "not valid",
-            Self::Future => "reserved for future use",
-        })
+crate::named! {
+    /// The parts of the source-specific ranges (RFC 4607 section 1, RFC 3307 section 4).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum SourceSpecificRange {
+        /// 232.0.0.0 and `ff3x::4000:0`: not to be used.
+        Reserved = "reserved",
+        /// 232.0.0.1 to 232.0.0.255 and `ff3x::4000:1` to `ff3x::7fff:ffff`: assigned by IANA.
+        Iana = "assigned by IANA",
+        /// The rest of 232.0.0.0/8, and `ff3x::8000:0` to `ff3x::ffff:ffff`: chosen by hosts.
+        Host = "chosen by hosts",
+        /// `ff3x::` to `ff3x::3fff:ffff`: not a valid source-specific group.
+        Invalid = "not valid",
+        /// The rest of `ff3x::/32`: source-specific, reserved for future use.
+        Future = "reserved for future use",
     }
 }
 
-/// The parts of 239.0.0.0/8 (RFC 2365 section 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum AdministrativeRange {
-    /// 239.255.0.0/16: the local scope.
-    Local,
-    /// 239.253.0.0/16 and 239.254.0.0/16: the expansion of the local scope.
-    LocalExpansion,
-    /// 239.192.0.0/14: the organization-local scope.
-    OrganizationLocal,
-    /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: the expansion of the organization-local scope.
-    OrganizationExpansion,
-    /// 239.196.0.0 to 239.252.255.255: no defined meaning.
-    Unassigned,
-}
-
-impl fmt::Display for AdministrativeRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Local => "local scope",
-            Self::LocalExpansion => "expansion of the local scope",
-            Self::OrganizationLocal => "organization-local scope",
-            Self::OrganizationExpansion => "expansion of the organization-local scope",
-            Self::Unassigned => "unassigned",
-        })
+crate::named! {
+    /// The parts of 239.0.0.0/8 (RFC 2365 section 6).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum AdministrativeRange {
+        /// 239.255.0.0/16: the local scope.
+        Local = "local scope",
+        /// 239.253.0.0/16 and 239.254.0.0/16: the expansion of the local scope.
+        LocalExpansion = "expansion of the local scope",
+        /// 239.192.0.0/14: the organization-local scope.
+        OrganizationLocal = "organization-local scope",
+        /// 239.0.0.0/10, 239.64.0.0/10 and 239.128.0.0/10: the expansion of the organization-local scope.
+        OrganizationExpansion = "expansion of the organization-local scope",
+        /// 239.196.0.0 to 239.252.255.255: no defined meaning.
+        Unassigned = "unassigned",
     }
 }
 

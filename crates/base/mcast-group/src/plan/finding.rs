@@ -31,15 +31,17 @@ pub struct PlanLine {
     pub number: usize,
 }
 
-/// The severity of a finding about a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PlanSeverity {
-    /// Information only.
-    Note,
-    /// It can cause trouble.
-    Warning,
-    /// Traffic is lost, or goes where it should not.
-    Fault,
+crate::named! {
+    /// The severity of a finding about a plan.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum PlanSeverity {
+        /// Information only.
+        Note = "note",
+        /// It can cause trouble.
+        Warning = "warning",
+        /// Traffic is lost, or goes where it should not.
+        Fault = "fault",
+    }
 }
 
 crate::named! {
@@ -159,15 +161,5 @@ impl PlanLine {
 impl fmt::Display for PlanLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.number)
-    }
-}
-
-impl fmt::Display for PlanSeverity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Fault => "fault",
-        })
     }
 }

@@ -132,20 +132,22 @@ pub enum Visibility {
     },
 }
 
-/// The version of the membership protocol that a host uses on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Version {
-    /// RFC 1112.
-    Igmp1,
-    /// RFC 2236.
-    Igmp2,
-    /// RFC 3376: the first version with sources.
-    Igmp3,
-    /// RFC 2710.
-    Mld1,
-    /// RFC 3810: the first version with sources.
-    Mld2,
+mcast_group::named! {
+    /// The version of the membership protocol that a host uses on an interface.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum Version {
+        /// RFC 1112.
+        Igmp1 = "IGMPv1",
+        /// RFC 2236.
+        Igmp2 = "IGMPv2",
+        /// RFC 3376: the first version with sources.
+        Igmp3 = "IGMPv3",
+        /// RFC 2710.
+        Mld1 = "MLDv1",
+        /// RFC 3810: the first version with sources.
+        Mld2 = "MLDv2",
+    }
 }
 
 impl Holding {
@@ -207,18 +209,6 @@ impl Version {
     #[must_use]
     pub const fn has_sources(self) -> bool {
         matches!(self, Self::Igmp3 | Self::Mld2)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Igmp1 => "IGMPv1",
-            Self::Igmp2 => "IGMPv2",
-            Self::Igmp3 => "IGMPv3",
-            Self::Mld1 => "MLDv1",
-            Self::Mld2 => "MLDv2",
-        })
     }
 }
 

@@ -39,38 +39,27 @@ pub enum FilterLayer {
     Ip,
 }
 
-/// A point on the path of a packet at which filters act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hook {
-    /// Behind the driver, and behind captures (`netdev`).
-    Ingress,
-    /// Of everything that arrives, before routing decides.
-    Prerouting,
-    /// Of what is for this machine.
-    Input,
-    /// Of what the machine forwards, as a router or a bridge.
-    Forward,
-    /// Of what programs of this machine send.
-    Output,
-    /// Of everything that leaves, behind routing.
-    Postrouting,
-    /// Before the driver (`netdev`, Linux 5.16).
-    Egress,
-}
-
-impl Hook {
-    /// Returns its name in `nft` syntax.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Prerouting => "prerouting",
-            Self::Input => "input",
-            Self::Forward => "forward",
-            Self::Output => "output",
-            Self::Postrouting => "postrouting",
-            Self::Egress => "egress",
-        }
+mcast::group::named! {
+    /// A point on the path of a packet at which filters act.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Hook {
+        /// Behind the driver, and behind captures (`netdev`).
+        Ingress = "ingress",
+        /// Of everything that arrives, before routing decides.
+        Prerouting = "prerouting",
+        /// Of what is for this machine.
+        Input = "input",
+        /// Of what the machine forwards, as a router or a bridge.
+        Forward = "forward",
+        /// Of what programs of this machine send.
+        Output = "output",
+        /// Of everything that leaves, behind routing.
+        Postrouting = "postrouting",
+        /// Before the driver (`netdev`, Linux 5.16).
+        Egress = "egress",
     }
+    /// Returns its name in `nft` syntax.
+    fn name;
 }
 
 /// The packets that a rule counts.

@@ -15,19 +15,22 @@ pub struct Ruleset {
     pub(crate) ip_sets: IpSets,
 }
 
-/// The family of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TableFamily {
-    Inet,
-    Ip,
-    Ip6,
-    Netdev,
-    Bridge,
-    /// The tables of the old `iptables`.
-    Iptables,
-    /// The tables of the old `ip6tables`.
-    Ip6tables,
-    Other,
+mcast::group::named! {
+    /// The family of a table.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) enum TableFamily {
+        Inet = "inet",
+        Ip = "ip",
+        Ip6 = "ip6",
+        Netdev = "netdev",
+        Bridge = "bridge",
+        /// The tables of the old `iptables`.
+        Iptables = "iptables",
+        /// The tables of the old `ip6tables`.
+        Ip6tables = "ip6tables",
+        Other = "unknown",
+    }
+    fn name;
 }
 
 /// A chain of rules.
@@ -214,21 +217,6 @@ pub(crate) enum SetMatch<'a> {
     Element(&'a SetElement),
     Nothing,
     Unknown,
-}
-
-impl TableFamily {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Inet => "inet",
-            Self::Ip => "ip",
-            Self::Ip6 => "ip6",
-            Self::Netdev => "netdev",
-            Self::Bridge => "bridge",
-            Self::Iptables => "iptables",
-            Self::Ip6tables => "ip6tables",
-            Self::Other => "unknown",
-        }
-    }
 }
 
 impl RuleSet {

@@ -93,15 +93,17 @@ pub enum RuleAction {
     Vrf,
 }
 
-/// How a rule or route rejects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// Silently for packets that are forwarded; senders get `EINVAL`.
-    Blackhole,
-    /// Senders get `EHOSTUNREACH` from a route, and `ENETUNREACH` from a rule.
-    Unreachable,
-    /// Senders get `EACCES`.
-    Prohibit,
+mcast::group::named! {
+    /// How a rule or route rejects.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Rejection {
+        /// Silently for packets that are forwarded; senders get `EINVAL`.
+        Blackhole = "blackhole",
+        /// Senders get `EHOSTUNREACH` from a route, and `ENETUNREACH` from a rule.
+        Unreachable = "unreachable",
+        /// Senders get `EACCES`.
+        Prohibit = "prohibit",
+    }
 }
 
 /// A route of a table.
@@ -444,16 +446,6 @@ impl fmt::Display for TableRoute {
 pub fn table_name(table: u32) -> String {
     let usual = TABLES.iter().find(|(number, _)| *number == table);
     usual.map_or_else(|| table.to_string(), |(_, name)| (*name).to_owned())
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Blackhole => "blackhole",
-            Self::Unreachable => "unreachable",
-            Self::Prohibit => "prohibit",
-        })
-    }
 }
 
 /// Writes a single address without its length.
