@@ -9,7 +9,7 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use mcast_sys::readable::{is_readable, wait_for_any};
 
 use crate::error::ErrorContext;
 use crate::host::Node;
-use crate::lane::{Counters, Lane, LaneContext};
+use crate::lane::{Lane, LaneContext, LinkStatistics};
 use crate::netlink::{Netlink, VethEnd};
 use crate::switch::SwitchPort;
 use crate::{CidrAddress, Host, HostInterface, Impairment, LabError, LinkDirection, Offload, Switch};
@@ -179,7 +179,7 @@ impl BadLink {
     /// Returns the statistics of one direction.
     #[must_use]
     pub fn statistics_of(&self, direction: LinkDirection) -> LinkStatistics {
-        let mut statistics = LinkStatistics::read(&self.0.shared.counters[direction as usize]);
+        let mut statistics = *self.0.shared.counters(direction);
         let before = self.0.dropped_before[direction as usize].load(Relaxed);
         statistics.overruns += self.0.dropped(direction).saturating_sub(before);
         statistics
@@ -261,68 +261,6 @@ fn veth_end<'a>(node: &Node, name: &'a str, namespace: BorrowedFd<'a>) -> Result
     Ok(VethEnd { name, hardware_address: node.new_hardware_address(name)?, namespace })
 }
 
-/// The statistics of a bad link, for one direction or for both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LinkStatistics {
-    /// Datagrams that entered the link. Each is also counted as forwarded, lost, or dropped at a full queue, unless it
-    /// is still waiting to be overtaken.
-    pub datagrams: u64,
-    /// Datagrams that were forwarded, or are in flight.
-    pub forwarded: u64,
-    /// Datagrams that were lost as the seed decided.
-    pub lost: u64,
-    /// Forwarded datagrams that were delayed.
-    pub delayed: u64,
-    /// Forwarded datagrams that were duplicated.
-    pub duplicated: u64,
-    /// Forwarded datagrams that were overtaken.
-    pub reordered: u64,
-    /// Datagrams that were dropped because the queue of a rate-limited link was full.
-    pub queue_full: u64,
-    /// Frames that passed unchanged because they are outside the scope of the impairment.
-    pub untouched: u64,
-    /// Frames that the kernel dropped on their way into the link or out of it, because the machine was too slow. The
-    /// seed did not decide these losses, so an experiment with overruns is not reproducible: it needs less traffic
-    /// or a faster machine.
-    pub overruns: u64,
-    /// Frames that could not be sent: an interface was down, or the frame was too long or had no checksum, which
-    /// happens after the offloads of an interface were turned on again.
-    pub unsent: u64,
-}
-
-impl LinkStatistics {
-    pub(crate) fn read(counters: &Counters) -> Self {
-        Self {
-            datagrams: counters.datagrams.load(Relaxed),
-            forwarded: counters.forwarded.load(Relaxed),
-            lost: counters.lost.load(Relaxed),
-            delayed: counters.delayed.load(Relaxed),
-            duplicated: counters.duplicated.load(Relaxed),
-            reordered: counters.reordered.load(Relaxed),
-            queue_full: counters.queue_full.load(Relaxed),
-            untouched: counters.untouched.load(Relaxed),
-            overruns: counters.overruns.load(Relaxed),
-            unsent: counters.unsent.load(Relaxed),
-        }
-    }
-
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            datagrams: self.datagrams + other.datagrams,
-            forwarded: self.forwarded + other.forwarded,
-            lost: self.lost + other.lost,
-            delayed: self.delayed + other.delayed,
-            duplicated: self.duplicated + other.duplicated,
-            reordered: self.reordered + other.reordered,
-            queue_full: self.queue_full + other.queue_full,
-            untouched: self.untouched + other.untouched,
-            overruns: self.overruns + other.overruns,
-            unsent: self.unsent + other.unsent,
-        }
-    }
-}
-
 /// How many frames are received from one end before it is the other end's turn.
 const MAX_BURST: usize = 64;
 
@@ -333,7 +271,8 @@ pub(crate) struct SharedState {
     impairments: Mutex<[Impairment; 2]>,
     /// How often `impairments` has changed. The forwarder takes the lock only when this differs.
     changes: AtomicU64,
-    pub(crate) counters: [Counters; 2],
+    /// Of each direction. A datagram is counted when its fate is decided.
+    counters: [Mutex<LinkStatistics>; 2],
 }
 
 /// A running forwarder. Dropping it stops the thread.
@@ -366,6 +305,10 @@ impl SharedState {
             changes: AtomicU64::new(0),
             counters: Default::default(),
         }
+    }
+
+    fn counters(&self, direction: LinkDirection) -> MutexGuard<'_, LinkStatistics> {
+        self.counters[direction as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set(&self, directions: &[LinkDirection], impairment: Impairment) {
@@ -434,7 +377,8 @@ impl ForwardingLoop {
             LinkDirection::Reverse => (second, &*first),
         };
         let index = direction as usize;
-        let (lane, counters) = (&mut lanes[index], &shared.counters[index]);
+        // Held until the frames are sent, so that a datagram that is counted has been sent.
+        let (lane, counters) = (&mut lanes[index], &mut *shared.counters(direction));
         let mut send = |frame: &[u8]| batch.push(frame);
         let now = Instant::now();
         let mut received = 0;
@@ -448,7 +392,7 @@ impl ForwardingLoop {
                 let impairment = &impairments.of_directions[index];
                 lane.receive(&frame, &mut LaneContext { now, impairment, counters, send: &mut send });
             } else {
-                counters.unsent.fetch_add(1, Relaxed);
+                counters.unsent += 1;
             }
         }
         impairments.update(shared);
@@ -459,15 +403,15 @@ impl ForwardingLoop {
             send,
         });
         let failed = to.send(batch);
-        counters.unsent.fetch_add(failed as u64, Relaxed);
+        counters.unsent += failed as u64;
         batch.clear();
         received > 0
     }
 
     fn count_overruns(&self) {
-        for (socket, counters) in self.sockets.iter().zip(&self.shared.counters) {
+        for (socket, direction) in self.sockets.iter().zip([LinkDirection::Forward, LinkDirection::Reverse]) {
             if let Ok(overruns) = socket.overruns() {
-                counters.overruns.fetch_add(overruns, Relaxed);
+                self.shared.counters(direction).overruns += overruns;
             }
         }
     }

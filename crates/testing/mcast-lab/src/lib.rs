@@ -59,7 +59,7 @@ pub mod topology;
 
 pub use crate::namespace::enter;
 pub use address::{AddressError, CidrAddress};
-pub use bad_link::{BadLink, LinkStatistics};
+pub use bad_link::BadLink;
 pub use cable::Cable;
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
@@ -67,6 +67,7 @@ pub use host::{Host, HostInterface, accessible_hosts, enter_host};
 pub use impairment::{Fate, Impairment, ImpairmentScope, LinkDirection};
 pub use interfaces::Offload;
 pub use lab::Lab;
+pub use lane::LinkStatistics;
 pub use router::{RouteGroup, Router};
 pub use skip::{has_program, skip};
 pub use switch::{SnoopedMember, Switch, SwitchOptions};

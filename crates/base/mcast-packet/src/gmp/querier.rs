@@ -200,7 +200,6 @@ pub struct QuerierSettings {
     query_interval: Duration,
     query_response_interval: Duration,
     startup_response_interval: Option<Duration>,
-    last_member_query_interval: Duration,
 }
 
 /// Why a setting is not valid.
@@ -218,10 +217,6 @@ pub enum SettingsError {
     /// encoded in a query.
     #[error("the query interval must be 1 s to 31,744 s")]
     QueryInterval,
-    /// The last member query interval is out of range. A shorter one cannot be encoded in an IGMPv2 query; a
-    /// longer one delays leaving.
-    #[error("the last member query interval must be 0.1 s to 25.5 s")]
-    LastMember,
 }
 
 impl Default for QuerierSettings {
@@ -232,7 +227,6 @@ impl Default for QuerierSettings {
             query_interval: Duration::from_secs(125),
             query_response_interval: Duration::from_secs(10),
             startup_response_interval: None,
-            last_member_query_interval: Duration::from_secs(1),
         }
     }
 }
@@ -284,17 +278,6 @@ impl QuerierSettings {
         Ok(Self { startup_response_interval: Some(response), ..self })
     }
 
-    /// Sets the last member query interval.
-    ///
-    /// # Errors
-    /// Returns [`SettingsError::LastMember`] unless it is 0.1 s to 25.5 s.
-    pub fn with_last_member_query_interval(self, interval: Duration) -> Result<Self, SettingsError> {
-        if !(Duration::from_millis(100)..=Duration::from_millis(25_500)).contains(&interval) {
-            return Err(SettingsError::LastMember);
-        }
-        Ok(Self { last_member_query_interval: interval, ..self })
-    }
-
     /// Returns the robustness: one more than the number of consecutive messages that may be lost.
     #[must_use]
     pub const fn robustness(&self) -> u8 {
@@ -320,10 +303,10 @@ impl QuerierSettings {
     }
 
     /// Returns the maximum time in which the remaining members respond after a leave. It is also the interval
-    /// of the group-specific queries, of which [`Self::robustness`] are sent.
+    /// of the group-specific queries, of which [`Self::robustness`] are sent: 1 s (RFC 9776 section 8.8).
     #[must_use]
     pub const fn last_member_query_interval(&self) -> Duration {
-        self.last_member_query_interval
+        Duration::from_secs(1)
     }
 
     /// Returns the time between general queries at startup: a quarter of the query interval.

@@ -58,12 +58,6 @@ impl<'a> MpegTs<'a> {
         self.bytes.len() / self.framing.stride
     }
 
-    /// Returns the bytes that each packet takes: 188, 192 with arrival times, or 204 with parity.
-    #[must_use]
-    pub const fn packet_length(&self) -> usize {
-        self.framing.stride
-    }
-
     /// Returns `false`: there is at least one packet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -478,7 +472,7 @@ mod tests {
                 packet[before..before + 188].copy_from_slice(&plain);
             }
             let stream = MpegTs::parse(&bytes[..length * 2]).unwrap();
-            assert_eq!((stream.len(), stream.packet_length()), (2, length));
+            assert_eq!(stream.len(), 2);
             assert!(stream.packets().map(|packet| (packet.pid, packet.continuity)).eq([(100, 3); 2]));
             assert_eq!(MpegTs::parse(&bytes[..length]), None, "one sync byte proves little");
             assert_eq!(MpegTs::parse(&bytes[..length * 2 - 1]), None);

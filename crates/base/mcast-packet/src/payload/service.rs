@@ -5,7 +5,7 @@ mod routers;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Dns, EscapedText, HsrpMessage};
+use super::{EscapedText, HsrpMessage};
 use crate::ip::protocol;
 use crate::link::MacAddress;
 use crate::list::{array_at, u8_at, u16_at, u32_at};
@@ -15,6 +15,25 @@ use crate::list::{array_at, u8_at, u16_at, u32_at};
 pub struct Service<'a> {
     protocol: ServiceProtocol,
     bytes: &'a [u8],
+}
+
+/// Whether a message is one of its protocol, and what writes its fields.
+type Form<S> = (fn(&S) -> bool, fn(&S, &mut fmt::Formatter<'_>) -> fmt::Result);
+
+/// The form of messages that have a type of their own, with what writes one if it is not its summary.
+macro_rules! parsed {
+    ($type:ident) => {
+        parsed!($type, |message, f| message.summary(f))
+    };
+    ($type:ident, $write:expr) => {
+        (
+            |it| super::$type::parse(it.bytes).is_some(),
+            |it, f| {
+                let write: fn(super::$type<'_>, &mut fmt::Formatter<'_>) -> fmt::Result = $write;
+                super::$type::parse(it.bytes).map_or(Ok(()), |message| write(message, f))
+            },
+        )
+    };
 }
 
 mcast_group::named! {
@@ -158,44 +177,53 @@ impl<'a> Service<'a> {
 
     fn checked(protocol: ServiceProtocol, bytes: &'a [u8]) -> Option<Self> {
         let service = Self { protocol, bytes };
-        service.is_valid().then_some(service)
+        let (is_valid, _) = service.form();
+        is_valid(&service).then_some(service)
     }
 
-    fn is_valid(&self) -> bool {
-        let bytes = self.bytes;
-        let (length, first) = (bytes.len(), self.u8(0));
+    /// Returns the form of the messages of each protocol.
+    fn form(&self) -> Form<Self> {
         match self.protocol {
-            Vrrp => length >= 8 && matches!(first, 0x21 | 0x31),
-            Ospf => length >= 16 && matches!(first, 2 | 3) && matches!(self.u8(1), 1..=5),
-            Eigrp => length >= 20 && first == 2,
-            Ndp => length >= 8 && matches!(first, 133..=137),
-            // An advertisement is shorter than the other messages.
-            Hsrp if self.u16(0) == 3 => length >= 8,
-            Hsrp => (length >= 20 && first == 0) || (length >= 42 && self.u16(0) == 0x0128),
-            Glbp => length >= 12 && first == 1,
-            Rip => length >= 4 && matches!(first, 1 | 2) && matches!(self.u8(1), 1 | 2),
-            Bfd => length >= 24 && first >> 5 == 1 && usize::from(self.u8(3)) <= length,
-            Ntp => length >= 48 && matches!(first >> 3 & 7, 1..=4) && matches!(first & 7, 1..=5),
-            Dhcpv6 => length >= 4 && matches!(first, 1..=13),
-            Llmnr => Dns::parse(bytes).is_some(),
-            Sap => super::Sap::parse(bytes).is_some(),
-            Rtcp => is_compound_rtcp(bytes),
-            Coap => super::Coap::parse(bytes).is_some(),
-            WsDiscovery => super::WsDiscovery::parse(bytes).is_some(),
-            Knx => super::Knx::parse(bytes).is_some(),
-            Rtps => super::Rtps::parse(bytes).is_some(),
-            Sacn => super::Sacn::parse(bytes).is_some(),
-            ArtNet => super::ArtNet::parse(bytes).is_some(),
-            PtpV1 => self.is_valid_ptp_v1(),
-            Babel => length >= 4 && self.u16(0) == 0x2a02 && usize::from(self.u16(2)) + 4 <= length,
-            Ldp => length >= 10 && self.u16(0) == 1 && usize::from(self.u16(2)) + 4 <= length,
-            Hncp => self.is_valid_hncp(),
-            Slp => self.is_valid_slp(),
-            Rpl => length >= 4,
-            Pgm => length >= 16,
-            Dvmrp | PimV1 | Rgmp => length >= 8,
-            Mtrace => length >= 24,
+            Vrrp => (|it| it.has(8) && matches!(it.u8(0), 0x21 | 0x31), Self::vrrp),
+            Ospf => (|it| it.has(16) && matches!(it.u8(0), 2 | 3) && matches!(it.u8(1), 1..=5), Self::ospf),
+            Eigrp => (|it| it.has(20) && it.u8(0) == 2, Self::eigrp),
+            Ndp => (|it| it.has(8) && matches!(it.u8(0), 133..=137), Self::ndp),
+            Hsrp => (Self::is_valid_hsrp, Self::hsrp),
+            Glbp => (|it| it.has(12) && it.u8(0) == 1, Self::glbp),
+            Rip => (|it| it.has(4) && matches!(it.u8(0), 1 | 2) && matches!(it.u8(1), 1 | 2), Self::rip),
+            Bfd => {
+                (|it| it.has(24) && it.u8(0) >> 5 == 1 && it.bytes.len() >= usize::from(it.u8(3)), Self::bfd)
+            }
+            Ntp => (
+                |it| it.has(48) && matches!(it.u8(0) >> 3 & 7, 1..=4) && matches!(it.u8(0) & 7, 1..=5),
+                Self::ntp,
+            ),
+            Dhcpv6 => (|it| it.has(4) && matches!(it.u8(0), 1..=13), Self::dhcpv6),
+            Llmnr => parsed!(Dns, |dns, f| write!(f, " {dns}")),
+            Sap => parsed!(Sap),
+            Rtcp => (|it| is_compound_rtcp(it.bytes), Self::rtcp),
+            Coap => parsed!(Coap),
+            WsDiscovery => parsed!(WsDiscovery),
+            Knx => parsed!(Knx),
+            Rtps => parsed!(Rtps, rtps),
+            Sacn => parsed!(Sacn),
+            ArtNet => parsed!(ArtNet),
+            PtpV1 => (Self::is_valid_ptp_v1, Self::ptp_v1),
+            Babel => (|it| it.u16(0) == 0x2a02 && it.has(4 + usize::from(it.u16(2))), Self::babel),
+            Ldp => (|it| it.u16(0) == 1 && it.has(10.max(4 + usize::from(it.u16(2)))), Self::ldp),
+            Hncp => (Self::is_valid_hncp, Self::hncp),
+            Slp => (Self::is_valid_slp, Self::slp),
+            Rpl => (|it| it.has(4), Self::rpl),
+            Pgm => (|it| it.has(16), Self::pgm),
+            Dvmrp => (|it| it.has(8), Self::dvmrp),
+            PimV1 => (|it| it.has(8), Self::pim_v1),
+            Mtrace => (|it| it.has(24), Self::trace),
+            Rgmp => (|it| it.has(8), Self::rgmp),
         }
+    }
+
+    fn has(&self, length: usize) -> bool {
+        self.bytes.len() >= length
     }
 
     /// Reads a field, which is 0 if the message ends before it.
@@ -249,55 +277,34 @@ fn is_compound_rtcp(bytes: &[u8]) -> bool {
 
 impl fmt::Display for Service<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, write) = self.form();
         f.write_str(self.protocol.name())?;
-        match self.protocol {
-            Vrrp => self.vrrp(f),
-            Ospf => self.ospf(f),
-            Eigrp => self.eigrp(f),
-            Ndp => self.ndp(f),
-            Hsrp => self.hsrp(f),
-            Glbp => {
-                let mac = MacAddress(array_at(self.bytes, 6).unwrap_or_default());
-                write!(f, " group {}, from {mac}", self.u16(2))
-            }
-            Rip => self.rip(f),
-            Bfd => self.bfd(f),
-            Ntp => self.ntp(f),
-            Dhcpv6 => self.dhcpv6(f),
-            Llmnr => match Dns::parse(self.bytes) {
-                Some(dns) => write!(f, " {dns}"),
-                None => Ok(()),
-            },
-            Sap => summary(super::Sap::parse(self.bytes), |message| message.summary(f)),
-            Rtcp => self.rtcp(f),
-            Coap => summary(super::Coap::parse(self.bytes), |message| message.summary(f)),
-            WsDiscovery => summary(super::WsDiscovery::parse(self.bytes), |message| message.summary(f)),
-            Knx => summary(super::Knx::parse(self.bytes), |message| message.summary(f)),
-            Rtps => self.rtps(f),
-            Sacn => summary(super::Sacn::parse(self.bytes), |message| message.summary(f)),
-            ArtNet => summary(super::ArtNet::parse(self.bytes), |message| message.summary(f)),
-            PtpV1 => self.ptp_v1(f),
-            Babel => self.babel(f),
-            Ldp => self.ldp(f),
-            Hncp => self.hncp(f),
-            Slp => self.slp(f),
-            Rpl => self.rpl(f),
-            Pgm => self.pgm(f),
-            Dvmrp => self.dvmrp(f),
-            PimV1 => self.pim_v1(f),
-            Mtrace => self.trace(f),
-            Rgmp => self.rgmp(f),
-        }
+        write(self, f)
     }
 }
 
-/// Writes the summary of a message, which was recognized before.
-fn summary<T>(message: Option<T>, write: impl FnOnce(T) -> fmt::Result) -> fmt::Result {
-    message.map_or(Ok(()), write)
+fn rtps(message: super::Rtps<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (major, minor) = message.version;
+    write!(f, " {major}.{minor}, participant {}", message.participant)?;
+    message.submessages().try_for_each(|submessage| write!(f, ", {}", submessage.name()))
 }
 
 /// The fields of each protocol.
 impl Service<'_> {
+    /// An advertisement is shorter than the other messages.
+    fn is_valid_hsrp(&self) -> bool {
+        match self.u16(0) {
+            3 => self.has(8),
+            0x0128 => self.has(42),
+            _ => self.has(20) && self.u8(0) == 0,
+        }
+    }
+
+    fn glbp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mac = MacAddress(array_at(self.bytes, 6).unwrap_or_default());
+        write!(f, " group {}, from {mac}", self.u16(2))
+    }
+
     fn vrrp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = self.u8(0) >> 4;
         let (id, priority, count) = (self.u8(1), self.u8(2), self.u8(3));
@@ -442,12 +449,5 @@ impl Service<'_> {
             rest = rest.get((usize::from(words) + 1) * 4..).unwrap_or_default();
         }
         write!(f, ", SSRC {:#010x}", self.u32(4))
-    }
-
-    fn rtps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(message) = super::Rtps::parse(self.bytes) else { return Ok(()) };
-        let (major, minor) = message.version;
-        write!(f, " {major}.{minor}, participant {}", message.participant)?;
-        message.submessages().try_for_each(|submessage| write!(f, ", {}", submessage.name()))
     }
 }

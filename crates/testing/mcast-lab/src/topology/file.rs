@@ -143,7 +143,7 @@ pub(super) enum ScopeName {
 #[derive(Debug)]
 pub(super) struct ProgramEntry(pub(super) ProgramTable);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProgramTable {
     pub(super) command: String,
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for ProgramEntry {
             }
 
             fn visit_str<E: de::Error>(self, command: &str) -> Result<ProgramEntry, E> {
-                Ok(ProgramEntry(ProgramTable::new(command)))
+                Ok(ProgramEntry(ProgramTable { command: command.to_owned(), ..ProgramTable::default() }))
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ProgramEntry, A::Error> {
@@ -183,21 +183,6 @@ impl<'de> Deserialize<'de> for ProgramEntry {
             }
         }
         deserializer.deserialize_any(Visitor)
-    }
-}
-
-impl ProgramTable {
-    fn new(command: &str) -> Self {
-        Self {
-            command: command.to_owned(),
-            name: None,
-            ready: None,
-            joined: None,
-            wait_for: Vec::new(),
-            after: Vec::new(),
-            background: false,
-            expect: 0,
-        }
     }
 }
 
