@@ -45,7 +45,12 @@ impl RtpsAsking {
     const INTERVAL: Duration = Duration::from_secs(8);
     /// The domains that are asked before anything is known of others. Most networks use 0, and those of ROS a small number.
     const FIRST_DOMAINS: u32 = 10;
-    const MAX_DOMAINS: usize = 32;
+    /// The ports of domains end here.
+    const LAST_DOMAIN: u32 = 232;
+    /// As many greetings are sent at once, and the next ones after a pause: 320 per second at most, and every domain within a
+    /// second.
+    const BURST: usize = 32;
+    const PAUSE: Duration = Duration::from_millis(100);
     const MAX_REQUESTS: usize = 256;
     const MAX_WRITERS: usize = 4_096;
     /// A participant that does not send what it has after this number of requests in this time does not receive them.
@@ -82,9 +87,7 @@ impl RtpsAsking {
 
     /// Notes that there are participants in a domain. A new one is greeted at once.
     pub(super) fn add_domain(&mut self, domain: u32, now: Time) {
-        // The ports of domains end here.
-        const LAST: u32 = 232;
-        if domain <= LAST && self.domains.len() < Self::MAX_DOMAINS && !self.domains.contains(&domain) {
+        if domain <= Self::LAST_DOMAIN && !self.domains.contains(&domain) {
             self.domains.push(domain);
             if self.due.is_some() && self.next == 0 {
                 (self.due, self.next) = (Some(now), self.domains.len() - 1);
@@ -166,6 +169,9 @@ impl RtpsAsking {
             return None;
         };
         self.next += 1;
+        if self.next.is_multiple_of(Self::BURST) {
+            self.due = Some(now.after(Self::PAUSE));
+        }
         let port = u16::try_from(u32::from(Rtps::FIRST_PORT) + 250 * domain).ok()?;
         Some(DiscoveryQuestion {
             protocol: DiscoveryProtocol::Rtps,

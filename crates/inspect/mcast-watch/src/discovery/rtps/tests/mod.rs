@@ -75,6 +75,31 @@ fn domain_is_stated_or_follows_from_the_ports() {
 }
 
 #[test]
+fn every_domain_is_asked_in_and_a_burst_is_bounded() {
+    let mut bench = Bench::new();
+    let request = DiscoveryRequest { domains: (0..=u8::MAX).collect(), ..DiscoveryRequest::default() };
+    bench.table.ask_for(bench.now, &request);
+    let (mut asked, mut bursts) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let all = std::iter::from_fn(|| bench.table.poll_transmit(bench.now));
+        let ports: Vec<u16> = all
+            .filter(|question| question.protocol == RTPS)
+            .map(|question| question.destination.port())
+            .collect();
+        bursts.push(ports.len());
+        asked.extend(ports);
+        bench.wait(0.1);
+    }
+    assert_eq!(asked, Vec::from_iter((7_400..=65_400).step_by(250)));
+    assert_eq!(bursts, [32, 32, 32, 32, 32, 32, 32, 9, 0, 0]);
+    // All of them after 8 s, and not before.
+    bench.wait(6.6);
+    assert!(std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).all(|one| one.protocol != RTPS));
+    bench.wait(1.5);
+    assert!(std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).any(|one| one.protocol == RTPS));
+}
+
+#[test]
 fn program_that_asks_requests_what_heartbeats_offer() {
     let mut bench = Bench::new();
     bench.table.ask(bench.now);
