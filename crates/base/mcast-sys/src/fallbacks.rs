@@ -72,7 +72,7 @@ pub(crate) mod plain {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::time::Duration;
 
-    use mcast_group::{Family, InterfaceIndex};
+    use mcast_group::{Family, Group, InterfaceIndex};
     use socket2::{Domain, Protocol, SockAddr, Type};
 
     use crate::ReceiveBuffer;
@@ -253,6 +253,12 @@ pub(crate) mod plain {
             *received = self.received(index)?;
             Ok(())
         }
+    }
+
+    /// Returns nothing: these systems do not count the sockets that have joined a group.
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub fn shared() -> io::Result<Vec<(InterfaceIndex, Group)>> {
+        Ok(Vec::new())
     }
 
     /// Never reports a notice.

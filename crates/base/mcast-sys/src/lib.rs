@@ -20,6 +20,7 @@
 //! | `bridge::list`, `bridge::queue_disciplines` | the kernel's bridges, and the queue disciplines of an interface |
 //! | `timing` | clocks, processors, and socket options for low latency |
 //! | `joined::survey` | the memberships of this machine, and which processes could be inspected |
+//! | `joined::shared` | the groups that more than one socket has joined on an interface, where that is counted |
 //! | `joined::Notices` | `open`, `wait` for a notice that a group was joined or left, or for a timeout |
 //!
 //! # Beside the sockets

@@ -8,7 +8,7 @@ use std::{io, ptr};
 use mcast_group::{Group, InterfaceIndex};
 
 use super::{interface, sockaddr_length};
-pub use crate::fallbacks::plain::Notices;
+pub use crate::fallbacks::plain::{Notices, shared};
 use crate::kernel_share::KernelShare;
 use crate::{Holding, Visibility};
 

@@ -170,7 +170,7 @@ pub mod joined {
     };
 
     use super::interface::{Adapters, interface, ip_address};
-    pub use crate::fallbacks::plain::Notices;
+    pub use crate::fallbacks::plain::{Notices, shared};
     use crate::kernel_share::KernelShare;
     use crate::{Holding, Visibility};
 

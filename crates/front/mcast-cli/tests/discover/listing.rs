@@ -97,6 +97,31 @@ fn a_name_is_resolved_to_where_it_can_be_reached() {
     assert_eq!(running.end().succeeded().text(), "10.0.0.1:8080\n");
 }
 
+/// Discover joins groups and asks in them. They are listed if somebody else has joined them, too.
+#[test]
+fn groups_that_only_discover_itself_has_joined_are_not_listed() {
+    let lan = Lan::new();
+    let join = |host: &Host, group: &str| {
+        let membership = group.parse().unwrap();
+        host.run(|| Receiver::builder().join(membership).build().unwrap()).unwrap()
+    };
+    let running = discover(&lan.b, &["--watch", "--ask", "--json", "group"]);
+    running.stderr.wait_for("asking on eth0");
+    // By this process, on the same host, and by another host.
+    let _here = join(&lan.b, "239.255.255.250:1900");
+    running.stdout.wait_for("239.255.255.250");
+    let _there = join(&lan.a, "224.0.1.187:5683");
+    running.stdout.wait_for("224.0.1.187");
+    let ended = running.signalled(libc::SIGINT);
+    let mut listed: Vec<_> =
+        ended.json().iter().filter_map(|each| each["name"].as_str().map(str::to_owned)).collect();
+    // Hosts report the groups of their own IPv6 addresses when they appear.
+    listed.retain(|name| !name.starts_with("ff02::1:ff"));
+    listed.sort();
+    listed.dedup();
+    assert_eq!(listed, ["224.0.1.187", "239.255.255.250"], "{ended:?}");
+}
+
 /// Without the right to capture, sockets receive it, and what they cannot see is stated once.
 #[test]
 fn an_ordinary_user_sees_what_sockets_receive() {

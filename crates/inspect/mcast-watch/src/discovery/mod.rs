@@ -14,6 +14,7 @@ mod lighting;
 mod llmnr;
 mod mdns;
 mod neighbors;
+mod own;
 mod ptp;
 mod registry;
 mod rivals;
@@ -38,6 +39,7 @@ pub use entry::{
     Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol,
     DiscoverySource, UntrustedText,
 };
+pub use own::OwnMemberships;
 use registry::Registry;
 pub use registry::{DepartureReason, DiscoveryCounts, DiscoveryEvent};
 
@@ -229,10 +231,20 @@ impl DiscoveryTable {
         }
     }
 
+    /// Sets what this process has joined. Its groups are listed if others have joined them, too.
+    pub fn set_own_memberships(&mut self, own: OwnMemberships) {
+        if self.registry.own != own {
+            (self.registry.own, self.registry.is_own_new) = (own, true);
+        }
+    }
+
     /// Returns the next question to send.
     pub fn poll_transmit(&mut self, now: Time) -> Option<DiscoveryQuestion> {
         let registry = &self.registry;
-        self.observers.iter_mut().find_map(|observer| observer.poll_transmit(now, registry))
+        let question =
+            self.observers.iter_mut().find_map(|observer| observer.poll_transmit(now, registry))?;
+        self.registry.questions.note(&question);
+        Some(question)
     }
 
     /// Returns the next change.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::entry::{
     Discovered, DiscoveredField, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
+use super::own::{OwnMemberships, SentQuestions};
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -100,6 +101,10 @@ pub(crate) struct Registry {
     /// Events omitted since the latest one that was polled.
     omitted: u64,
     pub(crate) counts: DiscoveryCounts,
+    pub(super) own: OwnMemberships,
+    /// Whether they have changed since they were last regarded.
+    pub(super) is_own_new: bool,
+    pub(super) questions: SentQuestions,
 }
 
 /// The entries of one protocol.
@@ -135,6 +140,9 @@ impl Registry {
             events: VecDeque::new(),
             omitted: 0,
             counts: DiscoveryCounts::default(),
+            own: OwnMemberships::default(),
+            is_own_new: false,
+            questions: SentQuestions::default(),
         }
     }
 

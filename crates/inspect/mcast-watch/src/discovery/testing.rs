@@ -11,6 +11,8 @@ use super::*;
 pub(super) struct Bench {
     pub(super) table: DiscoveryTable,
     pub(super) now: Time,
+    /// Whether this machine sends it.
+    pub(super) outgoing: bool,
 }
 
 pub(super) fn place() -> DiscoveryPlace {
@@ -19,7 +21,7 @@ pub(super) fn place() -> DiscoveryPlace {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self { table: DiscoveryTable::new(), now: Time::from_secs(1_000) }
+        Self { table: DiscoveryTable::new(), now: Time::from_secs(1_000), outgoing: false }
     }
 
     pub(super) fn datagram(&mut self, from: &str, to: &str, payload: &[u8]) {
@@ -28,7 +30,7 @@ impl Bench {
             source: from.parse().unwrap(),
             destination: to.parse().unwrap(),
             hop_limit: Some(1),
-            outgoing: false,
+            outgoing: self.outgoing,
             payload,
         };
         self.table.handle_datagram(self.now, &datagram);
@@ -39,8 +41,8 @@ impl Bench {
         let from = [2, 0, 0, 0, 0, 7];
         let bytes = [&to[..], &from, &ether_type.to_be_bytes(), payload].concat();
         let packet = Packet::ethernet(&bytes);
-        self.table
-            .handle_packet(self.now, &DiscoveryPacket { place: place(), outgoing: false, packet: &packet });
+        let packet = DiscoveryPacket { place: place(), outgoing: self.outgoing, packet: &packet };
+        self.table.handle_packet(self.now, &packet);
     }
 
     /// Passes an IPv4 packet of a protocol.

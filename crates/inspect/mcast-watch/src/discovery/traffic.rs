@@ -121,21 +121,27 @@ impl GroupObserver {
         state.members.retain(|_, latest| now.since(*latest) < Members::LIFETIME);
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Traffic, place, id: group.to_string().into() };
         let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
-        if state.senders.is_empty() && state.members.is_empty() {
+        let members: Vec<IpAddr> = (state.members.keys().copied())
+            .filter(|host| !registry.own.explain(place, group, *host))
+            .collect();
+        if state.senders.is_empty() && members.is_empty() {
             // The last member has left; nobody else states that.
             registry.depart(&key, super::DepartureReason::Goodbye);
-            self.groups.remove(&(place, group));
+            // What this process has joined, others may join later.
+            if state.members.is_empty() {
+                self.groups.remove(&(place, group));
+            }
             return;
         }
         let mut announced = Discovered::new(key, DiscoveredKind::Group, source, now);
         announced.addresses = vec![group];
         announced.port = state.senders.keys().next().map(|(_, port)| *port);
         announced.expires =
-            Some(now.after(if state.members.is_empty() { Self::SENDER } else { Members::LIFETIME }));
+            Some(now.after(if members.is_empty() { Self::SENDER } else { Members::LIFETIME }));
         for (sender, port) in state.senders.keys() {
             announced.add("sender", format_args!("{sender} to port {port}"));
         }
-        for member in state.members.keys() {
+        for member in members {
             announced.add("member", member);
         }
         let is_lasting = now.since(state.first_seen) >= Registry::LASTING;
@@ -149,7 +155,9 @@ impl GroupObserver {
 impl Observer for GroupObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
         let group = datagram.destination.ip();
-        if !group.is_multicast() {
+        if !group.is_multicast()
+            || (datagram.outgoing && registry.questions.contain(datagram.destination, datagram.payload))
+        {
             return;
         }
         let source = datagram.source.ip();
@@ -176,11 +184,34 @@ impl Observer for GroupObserver {
             _ => {}
         }
     }
+
+    /// Lists the groups of this process that others on this machine have joined since, and removes those that they have left: the
+    /// system reports neither.
+    fn handle_timeout(&mut self, now: Time, registry: &mut Registry) {
+        if !std::mem::take(&mut registry.is_own_new) {
+            return;
+        }
+        let own = &registry.own;
+        let reported = self.groups.iter().filter(|((_, group), _)| own.groups.contains(group));
+        let reported: Vec<_> = reported
+            .filter_map(|(key, state)| {
+                let mut hosts = state.members.keys();
+                Some((*key, *hosts.find(|host| own.addresses.contains(*host))?))
+            })
+            .collect();
+        for ((place, group), host) in reported {
+            if let Some(state) = self.groups.get_mut(&(place, group)) {
+                state.announced = None;
+            }
+            self.announce(now, place, group, host, registry);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Bench;
+    use super::super::OwnMemberships;
+    use super::super::testing::{Bench, place};
     use super::*;
     use mcast_packet::{InternetChecksum, protocol};
 
@@ -227,6 +258,54 @@ mod tests {
         // A leave of a group that is not known creates nothing.
         report(&mut bench, 8, 0x17);
         assert_eq!(bench.names(TRAFFIC).len(), 0);
+    }
+
+    #[test]
+    fn group_of_this_process_is_listed_when_another_program_of_the_machine_has_joined_it() {
+        let mut bench = Bench::new();
+        let group: IpAddr = "239.1.2.3".parse().unwrap();
+        let mut own = OwnMemberships {
+            groups: [group].into(),
+            addresses: ["10.0.0.9".parse().unwrap()].into(),
+            ..OwnMemberships::default()
+        };
+        bench.table.set_own_memberships(own.clone());
+        report(&mut bench, 9, 0x16);
+        assert_eq!(bench.events(TRAFFIC), "");
+        // The system does not report that a second program joins, nor that it leaves.
+        own.shared.insert((place().interface, group));
+        bench.table.set_own_memberships(own.clone());
+        bench.wait(1.0);
+        assert_eq!(bench.only(TRAFFIC).values("member"), ["10.0.0.9"]);
+        own.shared.clear();
+        bench.table.set_own_memberships(own);
+        bench.wait(1.0);
+        assert_eq!(bench.events(TRAFFIC), "AD");
+        // Another host is a member of its own.
+        report(&mut bench, 8, 0x16);
+        assert_eq!(bench.only(TRAFFIC).values("member"), ["10.0.0.8"]);
+    }
+
+    #[test]
+    fn own_questions_are_not_traffic() {
+        let mut bench = Bench::new();
+        bench.table.ask(bench.now);
+        let questions: Vec<_> = std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).collect();
+        let to_group = questions.iter().filter(|question| question.destination.ip().is_multicast());
+        bench.outgoing = true;
+        for question in to_group.clone() {
+            let from = SocketAddr::new("10.0.0.9".parse().unwrap(), question.source_port().unwrap_or(40_000));
+            bench.datagram(&from.to_string(), &question.destination.to_string(), &question.payload);
+        }
+        assert_eq!(bench.names(TRAFFIC), [""; 0]);
+        assert!(to_group.count() > 5);
+        // Another program of this machine asks something else, and another host the same.
+        bench.datagram("10.0.0.9:5353", "224.0.0.251:5353", &[0; 12]);
+        bench.outgoing = false;
+        let same =
+            questions.iter().find(|question| question.destination.ip().to_string() == "239.255.255.250");
+        bench.datagram("10.0.0.8:40000", "239.255.255.250:1900", &same.unwrap().payload);
+        assert_eq!(bench.names(TRAFFIC), ["224.0.0.251", "239.255.255.250"]);
     }
 
     #[test]

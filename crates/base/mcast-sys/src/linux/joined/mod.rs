@@ -29,7 +29,7 @@ pub use elsewhere::sockets_elsewhere;
 use processes::{Lender, Mark};
 pub use sending::answer_to_send;
 use socket::BorrowedSocket;
-pub use tables::{TableEntry, table};
+pub use tables::{TableEntry, shared, table};
 
 /// A socket that is being closed belongs to no process any more but still holds its memberships. If
 /// a membership is unaccounted for although every process was inspected, the survey is repeated up

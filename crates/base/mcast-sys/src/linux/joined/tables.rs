@@ -34,6 +34,12 @@ pub fn table() -> io::Result<Vec<TableEntry>> {
     Ok(entries.filter(|entry| seen.insert((entry.group, entry.interface))).collect())
 }
 
+/// Returns the groups that have more than one user on an interface: several sockets, or a socket and the kernel.
+pub fn shared() -> io::Result<Vec<(InterfaceIndex, Group)>> {
+    let shared = table()?.into_iter().filter(|entry| entry.users > 1);
+    Ok(shared.map(|entry| (entry.interface, entry.group)).collect())
+}
+
 /// Reads a table; empty on a kernel without IPv6. A kernel without IGMP joins IPv4 groups, and does not list them.
 fn read(name: &str) -> io::Result<String> {
     const WITHOUT_IGMP: &str =

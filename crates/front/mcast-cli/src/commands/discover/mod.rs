@@ -101,7 +101,7 @@ struct DiscoverOutput {
 const EXAMPLES: &str = "\
 On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed.
 
-By default, discover only listens. Some protocols (SAP, PTP, queriers) announce themselves rarely, so --ask or a
+By default, discover only listens. Some protocols (SAP, LLDP, queriers) announce themselves rarely, so --ask or a
 longer -W finds more. As root or with CAP_NET_RAW it captures, which shows all protocols, VLANs and clocks on
 Ethernet. Otherwise it receives the joined groups with ordinary sockets, and cannot see LLDP, CDP, IGMP, MLD, PIM,
 VRRP, OSPF, AVTP or traffic. It joins the groups of mDNS, LLMNR, SSDP, WS-Discovery, SAP, DDS (domains 0 to 9 and
@@ -112,8 +112,8 @@ Kinds: service, host, device, session, participant, endpoint, clock, universe, n
 router, stream, relay, group. Protocols: mdns, llmnr, ssdp, ws-discovery, sap, dds, ptp, ptpv1, sacn,
 artnet, coap, knx, lldp, cdp, igmp, mld, pim, vrrp, hsrp, ospf, avtp, mcast, traffic.
 
-Groups with traffic or members are shown only on request (`mcast discover group`), because the memberships of this
-machine are among them.
+Groups with traffic or members are shown only on request (`mcast discover group`), because every host has joined some.
+Those that only discover itself has joined are omitted.
 
 Any host can announce anything. Names and texts are escaped. An entry is removed when it expires or says goodbye. -v
 shows everything that was announced; with --ask and --once, also the descriptions of UPnP devices, which are fetched

@@ -194,7 +194,7 @@ impl DiscoverSession<'_> {
                 self.console.note(format_args!("nothing announced itself {place}"));
             }
             (None, 0) => {
-                // The memberships of discover itself are groups, too.
+                // A host that appears reports memberships.
                 let is_other = |entry: &&Discovered| entry.kind != DiscoveredKind::Group;
                 let others = self.discovery.entries().iter().filter(is_other).count() as u64;
                 let all = count_of(others, "other announcement");
@@ -210,7 +210,7 @@ impl DiscoverSession<'_> {
         if groups > 0 && self.plan.resolve.is_none() && matches!(self.plan.display, Display::Once { .. }) {
             let groups = count_of(groups, "group");
             self.console
-                .note(format_args!("{groups} with traffic or members not shown, those that discover joined among them (`mcast discover group`)"));
+                .note(format_args!("{groups} with traffic or members not shown (`mcast discover group`)"));
         }
         if self.plan.asks && entries.iter().any(|entry| entry.key.place.vlan.is_some()) {
             self.console.note(

@@ -57,7 +57,7 @@ impl Selection {
             && !self.hides(entry)
     }
 
-    /// Returns whether an entry is shown only if something selects it: every membership of this machine is a group, too.
+    /// Returns whether an entry is shown only if something selects it: every host has joined some groups.
     pub(super) fn hides(&self, entry: &Discovered) -> bool {
         self.is_everything() && entry.kind == DiscoveredKind::Group
     }

@@ -36,6 +36,9 @@ const WAIT: Duration = Duration::from_millis(50);
 /// The number of frames handled before that.
 const FRAMES_PER_TURN: usize = 512;
 
+/// How often it looks which of its groups others on this machine have joined.
+const MEMBERSHIPS: Duration = Duration::from_secs(1);
+
 /// For longer than this, no protocol gathers messages before it announces what they state.
 const GATHERED: Duration = Duration::from_secs(1);
 
@@ -281,6 +284,7 @@ impl Discovery {
             sockets,
             request,
             has_asked: false,
+            memberships_due: Time::default(),
             unwrapper: Unwrapper::new(),
             clock: DriverClock::new(),
         };
@@ -430,6 +434,8 @@ struct Driver {
     request: DiscoveryRequest,
     /// Whether it asks, on interfaces that appear, too.
     has_asked: bool,
+    /// When to look which of its groups others on this machine have joined.
+    memberships_due: Time,
     unwrapper: Unwrapper,
     clock: DriverClock,
 }
@@ -458,6 +464,7 @@ impl Driver {
         if let Some(sockets) = &self.sockets {
             add_names(&mut self.shared.lock().names, sockets);
         }
+        self.note_own_memberships();
         let shared = Arc::clone(&self.shared);
         let end = SourceEnd::of(&shared.stop, || self.turn());
         let end_of_file = self.now().after(GATHERED);
@@ -474,6 +481,9 @@ impl Driver {
         let is_over = self.read_frames()?;
         self.serve_sockets()?;
         let now = self.now();
+        if now >= self.memberships_due {
+            self.note_own_memberships();
+        }
         let mut state = self.shared.lock();
         if !self.frames.as_ref().is_some_and(LiveFrames::is_file) {
             state.table.handle_timeout(now);
@@ -481,6 +491,15 @@ impl Driver {
         state.lost = self.frames.as_mut().and_then(LiveFrames::lost);
         self.shared.wake(&mut state);
         Ok(!is_over)
+    }
+
+    /// Notes what it has joined itself, of which a capture shows the reports.
+    fn note_own_memberships(&mut self) {
+        self.memberships_due = self.clock.now().after(MEMBERSHIPS);
+        if let (Some(sockets), Some(_)) = (&self.sockets, &self.frames) {
+            let own = sockets.own_memberships();
+            self.shared.lock().table.set_own_memberships(own);
+        }
     }
 
     /// Reads the frames that have arrived, or waits for some; returns whether they have ended.

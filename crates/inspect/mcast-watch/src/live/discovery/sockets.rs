@@ -17,7 +17,9 @@ use super::super::memberships::unused_port;
 use super::super::{LiveError, selected_interfaces};
 use super::DiscoveryOptions;
 use super::groups::groups;
-use crate::discovery::{DiscoveryDatagram, DiscoveryPlace, DiscoveryProtocol, DiscoveryQuestion};
+use crate::discovery::{
+    DiscoveryDatagram, DiscoveryPlace, DiscoveryProtocol, DiscoveryQuestion, OwnMemberships,
+};
 
 /// The port of mDNS, from which it asks.
 const MDNS: u16 = 5353;
@@ -119,6 +121,19 @@ impl DiscoverySockets {
         self.interfaces.iter().flat_map(|interface| {
             [Family::V4, Family::V6].map(|family| (interface.index_for(family), interface.name.as_str()))
         })
+    }
+
+    /// Returns what it has joined, and what others on this machine have joined as well.
+    pub(super) fn own_memberships(&self) -> OwnMemberships {
+        // What is captured is received at one port, so that a second socket is that of somebody else. Where the system does not
+        // count them, others are not known.
+        let shared = mcast_sys::joined::shared().unwrap_or_default();
+        let addresses = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        OwnMemberships {
+            groups: self.joined.iter().map(|(_, joined)| joined.group.addr()).collect(),
+            addresses: addresses.map(|own| own.address).collect(),
+            shared: shared.into_iter().map(|(interface, group)| (interface, group.addr())).collect(),
+        }
     }
 
     /// Returns the networks on which it asks.
