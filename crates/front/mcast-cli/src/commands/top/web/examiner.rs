@@ -1,15 +1,19 @@
-//! The doctor in the background: examines this machine now and then.
+//! The doctor in the background: examines this machine, and what arrives for its programs, now and then. It joins and sends
+//! nothing, so groups that no program has joined are not examined: that takes a membership.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mcast_doctor::{Report, examine_machine};
+use mcast_doctor::{Options, Report, examine_programs};
 
-use crate::sys;
+use crate::sys::{self, Capability};
 
-/// How often it examines. It reads tables of the system, and sends nothing.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// How often it examines, besides the time for which it listens to what arrives for the programs of this machine. Its capture
+/// is one more that the kernel fills, so it lasts a tenth of the time.
+const INTERVAL: Duration = Duration::from_secs(27);
+const LISTENS: Duration = Duration::from_secs(3);
 
 /// The latest examination.
 #[derive(Clone, Debug, Default)]
@@ -24,15 +28,18 @@ pub(super) struct Examination {
 }
 
 impl Examiner {
-    /// Starts to examine, on a thread with the rights to inspect processes and the packet filter, as far as the calling one has them.
+    /// Starts to examine, on a thread with the rights to inspect processes and the packet filter and to capture, as far as the
+    /// calling one has them.
     pub(super) fn start() -> anyhow::Result<Self> {
         let examiner = Self::default();
         let latest = examiner.clone();
         sys::spawn("examiner", move || {
             // What it lacks is a part that is not examined.
-            let _ = sys::keep_rights(&sys::INSPECT_PROCESSES);
+            let _ = sys::keep_rights(&[&sys::INSPECT_PROCESSES[..], &[Capability::NetRaw]].concat());
+            let options = Options::default().listening(LISTENS).with(|options| options.experiments = false);
             loop {
-                let report = examine_machine().map_err(|error| error.to_string());
+                let report = examine_programs(&options, &mut |_| ControlFlow::Continue(()));
+                let report = report.map_err(|error| error.to_string());
                 latest.put(Examination { at: SystemTime::now(), report });
                 thread::sleep(INTERVAL);
             }

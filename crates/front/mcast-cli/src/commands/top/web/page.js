@@ -145,7 +145,7 @@ function tiles() {
 
 function findings() {
   const examined = state.examined;
-  text(byId('examined'), !examined ? 'examining' : examined.failed ? 'the examination failed: ' + examined.failed : 'examined at ' + clock(examined.at) + ': interfaces, routes, packet filter and sockets of this machine, every 30 s. Whether a group arrives: mcast doctor GROUP:PORT');
+  text(byId('examined'), !examined ? 'examining' : examined.failed ? 'the examination failed: ' + examined.failed : 'examined at ' + clock(examined.at) + ': interfaces, routes, packet filter and sockets of this machine, and for 3 s what arrives for its programs, every 30 s. Any other group: mcast doctor GROUP:PORT');
   if (!dirty.has('findings')) return;
   const list = values('findings').sort((a, b) => a.order - b.order), body = byId('findings').querySelector('.body');
   const open = new Set([...body.querySelectorAll('details[open]')].map(details => details.dataset.key));
