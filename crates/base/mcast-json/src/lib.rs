@@ -62,7 +62,7 @@ macro_rules! record {
             $($(#[$field_attribute:meta])* $seen:vis $field:ident: $type:ty = $value:expr,)*
         }
     ) => {
-        #[derive(serde::Serialize)]
+        #[derive(Debug, serde::Serialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         $(#[$attribute])*
         $visibility struct $name $(<$life>)? {

@@ -19,7 +19,6 @@ record! {
     ) {}
 
     /// One object per message. Either `text` or `base64` is present.
-    #[derive(Debug)]
     pub(crate) struct MessageRecord<'a> {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
@@ -45,7 +44,6 @@ record! {
     pub(crate) fn new(message: MessageNumber, time: SystemTime, bytes: &'a [u8]) {}
 
     /// A snapshot as JSON.
-    #[derive(Debug)]
     pub(crate) struct SnapshotRecord<'a> {
         /// Time of the record (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(time),
@@ -63,7 +61,7 @@ record! {
     pub(crate) fn of(statistics: &PublisherStatistics) {}
 
     /// The repairs that a publisher has sent.
-    #[derive(Clone, Copy, Debug, Default)]
+    #[derive(Clone, Copy, Default)]
     pub(crate) struct Repairs {
         /// Datagrams sent again to the group
         pub(crate) multicast: u64 = statistics.group_repairs,
@@ -88,7 +86,6 @@ record! {
     pub(crate) fn new(statistics: &HistoryServerStatistics) {}
 
     /// What a history server has done.
-    #[derive(Debug)]
     pub(crate) struct ServedHistory {
         /// Requests received
         requests: u64 = statistics.requests,

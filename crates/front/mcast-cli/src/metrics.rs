@@ -26,18 +26,22 @@ pub(crate) fn start(
     Exporter::start(bound, figures).context("cannot start the thread that serves metrics")
 }
 
-/// As [`start`] for a service: also counts the lines of its log that were withheld, and `/live` and `/ready` are answered with what `health` returns.
+/// As [`start`] for a service: prints where, also counts the lines of its log that were withheld, and `/live` and `/ready` are answered with what `health` returns.
 pub(crate) fn start_with_health(
     bound: BoundExporter,
     figures: impl Fn() -> Exposition + Send + Sync + 'static,
     health: impl Fn() -> Health + Send + Sync + 'static,
+    console: &Console,
 ) -> anyhow::Result<Exporter> {
     let figures = move || {
         let mut figures = figures();
         log_lines::export(&mut figures);
         figures
     };
-    Exporter::start_with_health(bound, figures, health).context("cannot start the thread that serves metrics")
+    let exporter = Exporter::start_with_health(bound, figures, health);
+    let exporter = exporter.context("cannot start the thread that serves metrics")?;
+    console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+    Ok(exporter)
 }
 
 /// A main loop that has not come around for this long is stuck. It does so each second.
@@ -87,12 +91,12 @@ impl StreamMetrics {
         let state = Arc::new(Mutex::new(State::default()));
         let (figures, health) = (Arc::clone(&state), Arc::clone(&state));
         let bound = bind(address)?;
-        let exporter: Exporter = start_with_health(
+        start_with_health(
             bound,
             move || locked(&figures).metrics.clone(),
             move || locked(&health).health(),
+            console,
         )?;
-        console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
         Ok(Self { state, next: Instant::now(), calls: 0 })
     }
 

@@ -357,7 +357,7 @@ record! {
 }
 
 /// Address with its prefix length
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Address {
     /// IPv4 or IPv6 address

@@ -336,7 +336,7 @@ fn microseconds(time: Duration) -> f64 {
 }
 
 /// Frames that were not sent, by reason.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(remote = "SkippedFrames")]
 struct SkippedRecord {

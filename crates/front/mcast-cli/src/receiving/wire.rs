@@ -91,7 +91,6 @@ record! {
     fn new(status: &WireStatus) {}
 
     /// How the datagrams of a group are received on an interface.
-    #[derive(Debug)]
     pub(crate) struct WireGroup {
         /// Group
         group: IpAddr = status.address.group.addr(),

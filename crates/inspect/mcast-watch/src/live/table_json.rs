@@ -90,7 +90,7 @@ fn time_of(time: Time) -> SystemTime {
 }
 
 // A record with its time. Its schema has the description of the record.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Timed<'a, T> {
     /// End of the interval (RFC 3339, UTC, with nanoseconds); for a file, the time of its last frame
@@ -200,7 +200,7 @@ record! {
 }
 
 /// Process, or the kernel
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ProcessRecord<'a> {
     /// Process ID; null if unknown, and for the kernel
@@ -259,7 +259,7 @@ record! {
 
 /// One object per interval for each router that sends PIM Hello messages or multicast router advertisements (RFC
 /// 4286).
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RouterRecord {
     /// Protocol: PIM, or MRD for multicast router discovery

@@ -52,10 +52,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments, console: &Console) -> anyh
         endings,
     };
     bridges.show();
-    let exporter = bridges.serve()?;
-    if let Some(exporter) = &exporter {
-        console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
-    }
+    let _exporter = bridges.serve()?;
     bridges.run(&hangup, &interrupt)
 }
 
@@ -264,7 +261,7 @@ impl Bridges<'_> {
             figures::exposition(&named)
         };
         let health = move || figures::health(&latest(&states));
-        metrics::start_with_health(bound, exposition, health).map(Some)
+        metrics::start_with_health(bound, exposition, health, self.console).map(Some)
     }
 
     /// Shows the figures of the present bridges.
@@ -365,7 +362,7 @@ pub(super) struct Seat {
 }
 
 // A record with the name of its bridge, if that is one of several. Its schema has the description of the record.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Labelled<'a, T> {
     #[serde(flatten)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mcast_bridge::{BridgeStatistics, ReverseStatistics, StreamBridge};
 use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 use mcast_stream::HistoryServerStatistics;
+use mcast_terminal::Console;
 
 use crate::metrics::{self, Pulse};
 
@@ -36,10 +37,10 @@ pub(super) fn labels<'a>(name: &'a Name<'_>) -> Vec<(&'a str, &'a dyn Display)> 
 
 impl Figures {
     /// Starts to serve those of a bridge that is alone in its process.
-    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
+    pub(super) fn serve(&self, bound: BoundExporter, console: &Console) -> anyhow::Result<Exporter> {
         let (figures, states) = (self.clone(), self.clone());
         let exposition = move || exposition(&[(None, figures.latest())]);
-        metrics::start_with_health(bound, exposition, move || states.latest().health())
+        metrics::start_with_health(bound, exposition, move || states.latest().health(), console)
     }
 
     /// Replaces them.

@@ -75,11 +75,7 @@ impl<'a> Surroundings<'a> {
 
     /// Serves the figures, and says where.
     pub(super) fn serve(&self, bound: Option<BoundExporter>) -> anyhow::Result<Option<Exporter>> {
-        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
-        if let Some(exporter) = &exporter {
-            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
-        }
-        Ok(exporter)
+        bound.map(|bound| self.figures.serve(bound, self.console)).transpose()
     }
 
     /// Returns how long to wait for the next notice at most; nothing after an interrupt, or at the end of the time.

@@ -54,7 +54,7 @@ record! {
 
     /// One object per event of the bridge; events of the stream are as those of `mcast subscribe --json`. Fields that
     /// do not apply to an event are null.
-    #[derive(Clone, Debug)]
+    #[derive(Clone)]
     pub(super) struct BridgeRecord {
         /// Event: there is a connection to the broker (`connected`), or the broker cannot be used at present and
         /// messages are buffered (`disconnected`); the bridge lacks messages and waits in case another bridge has them
@@ -155,7 +155,6 @@ record! {
     ) {}
 
     /// The last object.
-    #[derive(Debug)]
     pub(super) struct KeepingSummary {
         /// The key and the address of the broker
         engine: String = engine.to_owned(),

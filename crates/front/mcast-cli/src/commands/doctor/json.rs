@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::output::{record, rfc3339, write_json};
 
 /// `schemas/doctor-*.json`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Object<'a> {
     Finding(&'a Finding),

@@ -293,7 +293,7 @@ fn level(event: &str, severity: Severity) -> Level {
 }
 
 /// `schemas/doctor-since.json`, without the event.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct OnsetRecord<'a> {
     /// Time of the first examination that was not healthy (RFC 3339, UTC)
@@ -310,7 +310,7 @@ struct OnsetRecord<'a> {
 }
 
 /// A path of a fleet on which not everything arrives.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct FailingPath<'a> {
     #[serde(flatten)]
@@ -319,7 +319,7 @@ struct FailingPath<'a> {
     since: String,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Stopped<'a> {
     #[serde(flatten)]

@@ -53,7 +53,7 @@ record! {
 }
 
 /// A statement and its reference.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct StatementRecord {
     /// Statement

@@ -213,7 +213,7 @@ fn keys(content: &KeyFileContent) -> Vec<KeyRecord> {
 
 /// One object per key of a file, the latest one last. A secret has an epoch, an algorithm and a fingerprint; a
 /// signing key or its public key has the latter.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum KeyRecord {

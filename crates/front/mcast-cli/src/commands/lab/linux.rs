@@ -55,7 +55,7 @@ fn show(show: &ShowArguments, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 /// One object per network.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NetworkRecord<'a> {
     /// Name of the network for `mcast lab run` and `mcast lab shell`
@@ -351,7 +351,7 @@ enum End {
 }
 
 /// One object per event.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Object<'a> {
     /// Time at which the command noticed the event (RFC 3339, UTC, with nanoseconds)
@@ -376,7 +376,7 @@ struct Object<'a> {
 }
 
 /// The fields of specific events.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum Detail<'a> {

@@ -164,7 +164,6 @@ record! {
     pub(super) fn new(progress: AckProgress, unsent: u64, watermarks: &[Watermarks]) {}
 
     /// What is reported about acknowledgements at the end.
-    #[derive(Debug)]
     pub(super) struct AckReport {
         /// Whether all messages were acknowledged as required
         complete: bool = progress.is_complete() && unsent == 0,
@@ -183,7 +182,6 @@ record! {
     fn new(each: &Watermarks) {}
 
     /// Subscriber
-    #[derive(Debug)]
     struct Row {
         /// ID of the subscriber
         subscriber: String = each.subscriber.to_string(),

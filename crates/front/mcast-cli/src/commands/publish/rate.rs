@@ -151,7 +151,7 @@ record! {
     pub(super) fn of(statistics: &PublisherStatistics) {}
 
     /// The parity that was sent without a request.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy)]
     pub(super) struct ParityReport {
         /// Parity datagrams sent without a request
         pub(super) datagrams: u64 = statistics.parity,

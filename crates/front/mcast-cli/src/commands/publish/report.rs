@@ -60,7 +60,6 @@ record! {
     }
 
     /// One object at the end.
-    #[derive(Debug)]
     pub(super) struct Report {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
@@ -114,7 +113,6 @@ record! {
     fn new(audience: &Audience) {}
 
     /// The subscribers by state.
-    #[derive(Debug)]
     struct SubscriberCounts {
         /// Subscribers that have received everything
         complete: u64 = audience.complete,
@@ -137,7 +135,6 @@ record! {
     fn new(status: &HostStatus) {}
 
     /// Host
-    #[derive(Debug)]
     struct Host {
         /// Address and UDP port
         address: String = status.address.to_string(),
@@ -162,7 +159,6 @@ record! {
     }
 
     /// Subscriber
-    #[derive(Debug)]
     struct Member {
         /// ID of the subscriber
         subscriber: String = subscriber.to_string(),

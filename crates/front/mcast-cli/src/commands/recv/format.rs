@@ -208,7 +208,6 @@ record! {
     }
 
     /// One object per datagram. Either `text` or `base64` is present.
-    #[derive(Debug)]
     struct Record<'a> {
         /// Time at which the kernel received the datagram (RFC 3339, UTC, with nanoseconds); on systems without receive
         /// timestamps (Windows), time at which the command received it

@@ -334,7 +334,7 @@ fn print_summary(
 }
 
 /// One object at the end.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct SendSummary {
     /// Datagrams sent, counted per group and interface

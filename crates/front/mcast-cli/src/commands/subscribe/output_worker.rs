@@ -474,7 +474,6 @@ record! {
     }
 
     /// One object at the end.
-    #[derive(Debug)]
     pub(super) struct SubscribeSummary {
         /// Stream ID, 16 hexadecimal digits; absent if none was received
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -510,7 +509,6 @@ record! {
     fn new(counted: &SubscriberStatistics) {}
 
     /// The missing datagrams that arrived after all.
-    #[derive(Debug)]
     struct Repaired {
         /// Repaired by the publisher, including with parity that it was asked for
         by_publisher: u64 = counted.repaired.saturating_sub(counted.repaired_locally),
@@ -525,7 +523,6 @@ record! {
     fn new(counted: &SubscriberStatistics) {}
 
     /// The NAKs that were sent.
-    #[derive(Debug)]
     struct Naks {
         /// To the publisher
         to_publisher: u64 = counted.naks.saturating_sub(counted.naks_to_repairers),
@@ -538,7 +535,6 @@ record! {
     fn new(counted: &SubscriberStatistics) {}
 
     /// What it did for other subscribers.
-    #[derive(Debug)]
     struct ForOthers {
         /// Repair requests answered
         naks: u64 = counted.local_naks,

@@ -214,35 +214,27 @@ fn parse(text: &str) -> Result<StartOption, String> {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use super::bridges::Labelled;
-    use mcast_json::RecordSchema;
-    use text::{EventRecord, ReverseSummary};
-
-    vec![
-        RecordSchema::new::<Labelled<'_, EventRecord>>(
-            "bridge-publish-event",
-            "Event of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
-        )
-        .events([
-            "connected",
-            "disconnected",
-            "standing-by",
-            "began",
-            "took-over",
-            "waiting-for-subscribers",
-            "gap",
-            "ended",
-        ]),
-        RecordSchema::new::<Labelled<'_, ReverseSummary>>(
-            "bridge-publish-summary",
-            "Summary of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
-        )
-        .event("summary")
-        .describe("event", "Type of the object"),
-    ]
+mcast_json::schemas! { pub(super),
+    RecordSchema::new::<super::bridges::Labelled<'_, text::EventRecord>>(
+        "bridge-publish-event",
+        "Event of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
+    )
+    .events([
+        "connected",
+        "disconnected",
+        "standing-by",
+        "began",
+        "took-over",
+        "waiting-for-subscribers",
+        "gap",
+        "ended",
+    ]),
+    RecordSchema::new::<super::bridges::Labelled<'_, text::ReverseSummary>>(
+        "bridge-publish-summary",
+        "Summary of a bridge from a broker (`mcast bridge BROKER to GROUP --json`)",
+    )
+    .event("summary")
+    .describe("event", "Type of the object"),
 }
 
 #[cfg(test)]

@@ -179,23 +179,24 @@ impl Running {
         }
     }
 
-    pub(super) fn stream(&self) -> Option<StreamId> {
+    fn bridge(&self) -> Option<&ReverseBridge> {
         match self {
-            Self::Stream(bridge) => Some(bridge.stream()),
+            Self::Stream(bridge) => Some(bridge),
             Self::Datagrams(_) => None,
         }
     }
 
+    pub(super) fn stream(&self) -> Option<StreamId> {
+        self.bridge().map(ReverseBridge::stream)
+    }
+
     pub(super) fn publisher(&self) -> Option<&Publisher> {
-        match self {
-            Self::Stream(bridge) => bridge.publisher(),
-            Self::Datagrams(_) => None,
-        }
+        self.bridge()?.publisher()
     }
 
     /// Whether it publishes.
     pub(super) fn is_publishing(&self) -> bool {
-        self.publisher().is_some() || matches!(self, Self::Datagrams(_))
+        self.bridge().is_none_or(|bridge| bridge.publisher().is_some())
     }
 
     /// Returns what it publishes.

@@ -39,7 +39,7 @@ record! {
     }
 
     /// One object per event. Fields that do not apply to an event are null.
-    #[derive(Clone, Debug)]
+    #[derive(Clone)]
     pub(super) struct EventRecord {
         /// Event: there is a connection to the broker (`connected`), or the broker cannot be used at present
         /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
@@ -81,7 +81,6 @@ record! {
     ) {}
 
     /// The last object.
-    #[derive(Debug)]
     pub(super) struct ReverseSummary {
         /// The key and the address of the broker
         engine: String = engine.to_owned(),

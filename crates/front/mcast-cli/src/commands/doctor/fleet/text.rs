@@ -141,7 +141,7 @@ pub(super) fn summary(report: &FleetReport) -> String {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(tag = "event")]
 enum Object<'a> {
     #[serde(rename = "fleet-machine")]
@@ -228,51 +228,43 @@ record! {
     }
 }
 
-/// The schemas of its records.
-#[cfg(feature = "schema")]
-pub(in crate::commands::doctor) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use mcast_json::RecordSchema;
-
-    use crate::commands::doctor::json;
-
-    vec![
-        json::describe_finding(
-            RecordSchema::new::<Machine<'_>>(
-                "doctor-fleet-machine",
-                "Machine of a fleet (`mcast doctor --fleet --json`)",
-            )
-            .event("fleet-machine")
-            .about("One object per machine."),
-            "findings[].",
+mcast_json::schemas! { pub(in crate::commands::doctor),
+    super::super::json::describe_finding(
+        RecordSchema::new::<Machine<'_>>(
+            "doctor-fleet-machine",
+            "Machine of a fleet (`mcast doctor --fleet --json`)",
         )
-        .describe("findings[]", "One finding")
-        .describe("not_probed[]", "Group and reason")
-        .describe("switch_ports[]", "One port"),
-        RecordSchema::new::<Path<'_>>("doctor-fleet-path", "Path of a fleet (`mcast doctor --fleet --json`)")
-            .event("fleet-path")
-            .about(
-                "One object per ordered pair of machines and group, and per interface if machines \
-                 probe on several.",
-            )
-            .describe("probes[]", "One result"),
-        json::describe_finding(
-            RecordSchema::new::<FleetFinding>(
-                "doctor-fleet-finding",
-                "Finding about paths of a fleet (`mcast doctor --fleet --json`)",
-            )
-            .event("fleet-finding")
-            .about("One object per common edge of failing paths."),
-            "",
+        .event("fleet-machine")
+        .about("One object per machine."),
+        "findings[].",
+    )
+    .describe("findings[]", "One finding")
+    .describe("not_probed[]", "Group and reason")
+    .describe("switch_ports[]", "One port"),
+    RecordSchema::new::<Path<'_>>("doctor-fleet-path", "Path of a fleet (`mcast doctor --fleet --json`)")
+        .event("fleet-path")
+        .about(
+            "One object per ordered pair of machines and group, and per interface if machines \
+             probe on several.",
         )
-        .describe("from[]", "Name of a machine")
-        .describe("to[]", "Name of a machine"),
-        RecordSchema::new::<VerdictRecord>(
-            "doctor-fleet-verdict",
-            "Verdict on a fleet (`mcast doctor --fleet --json`)",
+        .describe("probes[]", "One result"),
+    super::super::json::describe_finding(
+        RecordSchema::new::<FleetFinding>(
+            "doctor-fleet-finding",
+            "Finding about paths of a fleet (`mcast doctor --fleet --json`)",
         )
-        .event("fleet-verdict")
-        .about("The last object."),
-    ]
+        .event("fleet-finding")
+        .about("One object per common edge of failing paths."),
+        "",
+    )
+    .describe("from[]", "Name of a machine")
+    .describe("to[]", "Name of a machine"),
+    RecordSchema::new::<VerdictRecord>(
+        "doctor-fleet-verdict",
+        "Verdict on a fleet (`mcast doctor --fleet --json`)",
+    )
+    .event("fleet-verdict")
+    .about("The last object."),
 }
 
 pub(super) fn write_objects(report: &FleetReport, out: &mut Output) -> io::Result<()> {

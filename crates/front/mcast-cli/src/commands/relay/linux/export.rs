@@ -8,6 +8,7 @@ use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
 use mcast_relay::{PairState, RelayNames, RuleCounts};
+use mcast_terminal::Console;
 
 use super::json::TunnelFigures;
 use crate::metrics::{self, Pulse};
@@ -32,13 +33,14 @@ struct State {
 
 impl Figures {
     /// Starts to serve them.
-    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
+    pub(super) fn serve(&self, bound: BoundExporter, console: &Console) -> anyhow::Result<Exporter> {
         let state = Arc::clone(&self.0);
         let health = Arc::clone(&self.0);
         metrics::start_with_health(
             bound,
             move || state.lock().unwrap_or_else(PoisonError::into_inner).exposition(),
             move || health.lock().unwrap_or_else(PoisonError::into_inner).health(),
+            console,
         )
     }
 

@@ -113,7 +113,6 @@ record! {
     }
 
     /// One object at the end.
-    #[derive(Debug)]
     pub(super) struct RelaySummary {
         /// Duration in seconds
         seconds: f64 = time.as_secs_f64(),
@@ -146,7 +145,6 @@ record! {
     fn new(counts: &HttpCounts) {}
 
     /// What HTTP clients have been served.
-    #[derive(Debug)]
     struct HttpSummary {
         /// Streams that clients have received
         served: u64 = counts.served,
@@ -167,7 +165,6 @@ record! {
     }
 
     /// The gateways served, and what arrived from relays and gateways of AMT.
-    #[derive(Debug)]
     struct AmtSummary {
         /// Gateways of AMT that have joined something here
         gateways: u64 = gateways,
@@ -184,7 +181,6 @@ record! {
     fn new((rule, counts): (&Rule, &RuleCounts)) {}
 
     /// A rule
-    #[derive(Debug)]
     struct RuleSummary {
         /// The rule
         rule: String = rule.to_string(),
@@ -217,7 +213,6 @@ record! {
     }
 
     /// A tunnel
-    #[derive(Debug)]
     pub(super) struct TunnelSummary {
         /// Its name
         tunnel: String = name,

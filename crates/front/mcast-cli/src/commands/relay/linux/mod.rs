@@ -183,10 +183,7 @@ impl<'a> Session<'a> {
         };
         let goal = Goal::until(self.arguments.timeout, start);
         let mut control = Control::new(interrupt, goal, self.console).with_service(service, hangup);
-        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
-        if let Some(exporter) = &exporter {
-            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
-        }
+        let _exporter = bound.map(|bound| self.figures.serve(bound, self.console)).transpose()?;
         if let Err(error) = self.figures.serve_locally() {
             self.console.note(format_args!("mcast doctor will not see what is not forwarded: {error}"));
         }
