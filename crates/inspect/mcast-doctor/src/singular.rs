@@ -25,15 +25,22 @@ const VERBS: [(&str, &str); 6] = [
 ];
 
 /// Returns a text with `1 datagram was` instead of `1 datagrams were`. The sentences about numbers, of which few are ever
-/// 1, are written in the plural.
+/// 1, are written in the plural. What is quoted in backticks, such as a rule, stays as its author wrote it.
 pub(crate) fn agreeing(text: impl Into<String>) -> String {
     let text = text.into();
     if !text.contains("1 ") {
         return text;
     }
     let mut agreeing = String::with_capacity(text.len());
-    let (mut is_one, mut needs_verb) = (false, false);
+    let (mut is_one, mut needs_verb, mut is_quoted) = (false, false, false);
     for word in text.split_inclusive(' ') {
+        let marks = word.matches('`').count();
+        if is_quoted || marks > 0 {
+            is_quoted ^= marks % 2 == 1;
+            (is_one, needs_verb) = (false, false);
+            agreeing += word;
+            continue;
+        }
         let bare = word.trim_matches(|letter: char| !letter.is_alphanumeric());
         let noun = NOUNS.contains(&bare).then(|| singular(bare)).filter(|_| is_one);
         let verb = VERBS.iter().find(|(plural, _)| needs_verb && *plural == bare);
@@ -80,6 +87,8 @@ mod tests {
             "eth1 frames",
             "2,001 datagrams",
             "1 of them are",
+            "`limit 1 packets drop` drops",
+            "drops: `1 packets were`",
         ] {
             assert_eq!(agreeing(other), other);
         }
