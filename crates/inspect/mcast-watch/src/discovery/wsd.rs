@@ -91,8 +91,8 @@ impl WsDiscoveryObserver {
         types.iter().for_each(|name| announced.add_text("type", name));
         words(endpoint.scopes)
             .take(Registry::MAX_FIELDS)
-            .for_each(|scope| announced.add_text("scope", scope));
-        urls().for_each(|url| announced.add_text("url", url));
+            .for_each(|scope| announced.add_text("scope", &xml_decoded(scope)));
+        urls().for_each(|url| announced.add_text("url", &xml_decoded(url)));
         if let Some(known) = known {
             // A message may leave out what another has stated (WS-Discovery 1.1 section 4.1).
             if endpoint.types.is_empty() && endpoint.scopes.is_empty() && announced.name != known.name {

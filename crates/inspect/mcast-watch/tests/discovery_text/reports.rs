@@ -81,6 +81,15 @@ fn ws_discovery_yields_the_name_and_the_url_that_is_on_this_network() {
 }
 
 #[test]
+fn scopes_and_urls_of_ws_discovery_are_listed_without_the_escapes_of_xml() {
+    let mut network = Network::new();
+    let (scopes, urls) = ("onvif://www.onvif.org/name/a&amp;b", "http://10.0.0.5/?a=1&amp;b=2");
+    probe_match(&mut network, "10.0.0.5:3702", &endpoint("id", "d:X", scopes, urls));
+    assert_eq!(values(&network.entry(), "scope"), ["onvif://www.onvif.org/name/a&b"]);
+    assert_eq!(values(&network.entry(), "url"), ["http://10.0.0.5/?a=1&b=2"]);
+}
+
+#[test]
 fn a_hello_without_a_url_is_completed_by_the_answer_to_a_search_and_a_bye_ends_it() {
     let mut network = Network::new();
     let hello = endpoint("id", "wsdp:Device pub:Computer", "", "");
