@@ -61,7 +61,8 @@ fn lldp(now: Time, place: DiscoveryPlace, source: DiscoverySource, unit: &Lldp<'
     if let Some(capabilities) = unit.capabilities {
         announced.add_text("capabilities", names(capabilities).as_bytes());
     }
-    announced.add_some("VLAN", unit.port_vlan);
+    // A port without a VLAN states 0 (IEEE 802.1Q annex D.2.1).
+    announced.add_some("VLAN", unit.port_vlan.filter(|vlan| *vlan != 0));
     announced.add_some("maximum frame size", unit.max_frame_size);
     registry.announce(now, announced);
 }
@@ -145,6 +146,19 @@ mod tests {
         assert_eq!(bench.names(DiscoveryProtocol::Lldp).len(), 0);
         bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &[2, 7]);
         assert_eq!(bench.table.counts().malformed, 1);
+    }
+
+    #[test]
+    fn port_of_a_switch_has_the_vlan_that_it_states_and_none_if_it_is_zero() {
+        for (vlan, listed) in [(42_u16, Some("42")), (0, None)] {
+            let tlv = [&[0xfe, 6, 0, 0x80, 0xc2, 1], &vlan.to_be_bytes()[..]].concat();
+            let unit = unit(b"\x05Gi1/0/7", 120);
+            let (fields, end) = unit.split_at(unit.len() - 2);
+            let mut bench = Bench::new();
+            bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &[fields, &tlv, end].concat());
+            let field = bench.only(DiscoveryProtocol::Lldp).field("VLAN").map(ToString::to_string);
+            assert_eq!(field.as_deref(), listed);
+        }
     }
 
     #[test]
