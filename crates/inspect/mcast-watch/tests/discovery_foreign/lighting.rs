@@ -1,70 +1,137 @@
 //! sACN with the package `sacn`; Art-Net with the daemon of OLA.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use mcast_sim::{Dice, for_seeds};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
-use crate::{Running, Segment, found, has_modules, has_programs, wait_until};
+use crate::conversation::Conversation;
+use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::{Running, Segment, field, found, has_modules, has_programs, wait_until};
 
-/// Sends universes, the numbers among its arguments, under the name that is its first one.
+/// Sends universes, the numbers that end its arguments: the name, the address, `lists` to announce lists of universes, the priority and
+/// the number that identifies it precede.
 const SENDER: &str = r#"
 import signal, sys, threading
 import sacn
 end = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: end.set())
-sender = sacn.sACNsender(bind_address=sys.argv[2], source_name=sys.argv[1], universeDiscovery=True)
+name, address, lists, priority, number = sys.argv[1:6]
+sender = sacn.sACNsender(bind_address=address, source_name=name, universeDiscovery=lists == "lists",
+                         cid=(int(number),) * 16)
 sender.start()
-for universe in sys.argv[3:]:
+for universe in sys.argv[6:]:
     sender.activate_output(int(universe))
     sender[int(universe)].multicast = True
-    sender[int(universe)].priority = 150
+    sender[int(universe)].priority = int(priority)
 print("ready", flush=True)
 end.wait()
+for universe in sys.argv[6:]:
+    sender.deactivate_output(int(universe))
 sender.stop()
 "#;
 
-fn start(segment: &Segment, number: usize, name: &str, universes: &[&str]) -> Running {
-    let address = format!("10.0.0.{}", number + 1);
-    let arguments = [&["-c", SENDER, name, &address], universes].concat();
-    Running::ready(&segment.hosts[number], "python3", &arguments)
+/// Prints, for each line that it reads, the sources that have sent a universe within the time in which they must.
+const RECEIVER: &str = r#"
+import socket, sys, threading, time
+from sacn.messages.data_packet import DataPacket
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+receiver.bind(("", 5568))
+for universe in (1, 2, 7):
+    group = socket.inet_aton(f"239.255.0.{universe}") + socket.inet_aton(sys.argv[1])
+    receiver.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+seen = {}
+def read():
+    while True:
+        try:
+            packet = DataPacket.make_data_packet(receiver.recv(2000))
+        except TypeError:
+            continue
+        key = (packet._cid, packet.universe)
+        if packet.option_StreamTerminated:
+            seen.pop(key, None)
+        else:
+            seen[key] = (time.monotonic(), packet)
+threading.Thread(target=read, daemon=True).start()
+for line in sys.stdin:
+    now = time.monotonic()
+    recent = [packet for at, packet in list(seen.values()) if now - at < 2.5]
+    print("|".join(f"{it.sourceName.rstrip(chr(0))}: universe {it.universe}, priority {it.priority}" for it in recent), flush=True)
+"#;
+
+/// A source of universes.
+#[derive(Clone)]
+struct Source {
+    name: String,
+    universes: BTreeSet<u16>,
+    priority: u64,
 }
 
-fn universe(entry: &Discovered) -> Vec<(String, String)> {
-    vec![(entry.name.to_string(), entry.service.to_string())]
+/// Sources, and a receiver of all of them.
+struct Sacn {
+    receiver: Conversation,
+    announces_lists: bool,
+}
+
+impl Peers for Sacn {
+    type Peer = Source;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Sacn];
+    /// Data that do not change are repeated every second.
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    /// Two lists of universes.
+    const LAPSES: Option<Duration> = Some(Duration::from_secs(25));
+    const ANSWERS: bool = false;
+
+    fn new(segment: &Segment, dice: &mut Dice) -> Self {
+        let receiver = Conversation::start(&segment.watcher, "python3", &["-c", RECEIVER, "10.0.0.200"]);
+        Self { receiver, announces_lists: dice.chance(0.3) }
+    }
+
+    fn lapses(&self) -> Duration {
+        // This sender broadcasts its lists, which only a capture sees. Without them, a universe is gone without data.
+        if self.announces_lists { Duration::from_secs(25) } else { Duration::from_millis(2_500) }
+    }
+
+    fn draw(&self, dice: &mut Dice, number: usize) -> Source {
+        let name = format!("{}{number}", dice.pick(&["Main ", "Büro", "desk.", "Backup "]));
+        let count = 1 + dice.below(3);
+        let universes = (0..count).map(|_| dice.pick(&[1, 2, 7])).collect();
+        Source { name, universes, priority: dice.below(201) }
+    }
+
+    fn start(&self, segment: &Segment, number: usize, peer: &Source) -> Running {
+        let address = format!("10.0.0.{}", number + 1);
+        let lists = if self.announces_lists { "lists" } else { "none" };
+        let (priority, identity) = (peer.priority.to_string(), (number + 1).to_string());
+        let universes: Vec<_> = peer.universes.iter().map(ToString::to_string).collect();
+        let mut arguments = vec!["-c", SENDER, &peer.name, &address, lists, &priority, &identity];
+        arguments.extend(universes.iter().map(String::as_str));
+        Running::ready(&segment.hosts[number], "python3", &arguments)
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Source)]) -> Facts {
+        let of = |Source { name, universes, priority }: &Source| {
+            let line = |universe| format!("{name}: universe {universe}, priority {priority}");
+            universes.iter().map(line).collect::<Vec<_>>()
+        };
+        peers.iter().flat_map(|(_, source)| of(source)).collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        self.receiver.ask().split('|').filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        vec![format!("{}: {}, priority {}", entry.name, entry.service, field(entry, "priority"))]
+    }
 }
 
 #[test]
-fn universes_of_senders_are_listed_by_data_or_by_lists_and_leave_with_them() {
-    if !has_modules("python3", &["sacn"]) {
-        return;
-    }
-    let segment = Segment::new(2, 0.0, 0);
-    // This sender broadcasts its lists, which only a capture sees; the sockets join the groups of the universes.
-    let discoveries = [segment.discover(false, true), segment.discover(false, false)];
-    let main = start(&segment, 0, "Main", &["1", "2"]);
-    let backup = start(&segment, 1, "Backup", &["1", "7"]);
-    let named = |name: &str, universes: [u16; 2]| {
-        universes.map(|universe| (name.to_owned(), format!("universe {universe}")))
-    };
-    let all: BTreeSet<_> = [named("Main", [1, 2]), named("Backup", [1, 7])].into_iter().flatten().collect();
-    let find = |discovery| found(discovery, DiscoveryProtocol::Sacn, universe);
-    for discovery in &discoveries {
-        let took = wait_until("all universes", discovery, &all, || find(discovery));
-        eprintln!("all universes after {took:?}");
-    }
-    let priorities = found(&discoveries[0], DiscoveryProtocol::Sacn, |entry| {
-        let field = entry.fields.iter().find(|field| field.name.as_bytes() == b"priority");
-        vec![field.map(|field| field.value.to_string())]
-    });
-    assert_eq!(priorities, BTreeSet::from([Some("150".to_owned())]));
-    // One ends as it should, with a termination; the other one is killed.
-    main.end();
-    let left: BTreeSet<_> = named("Backup", [1, 7]).into_iter().collect();
-    wait_until("terminated", &discoveries[0], &left, || find(&discoveries[0]));
-    backup.kill();
-    for discovery in &discoveries {
-        let took = wait_until("no data, no lists", discovery, &BTreeSet::new(), || find(discovery));
-        eprintln!("lapsed after {took:?}");
+fn universes_are_those_that_a_receiver_gets_in_networks_drawn_by_seed() {
+    if has_modules("python3", &["sacn"]) {
+        for_seeds(3, both_list_the_same::<Sacn>);
     }
 }
 

@@ -3,7 +3,13 @@
 #![cfg(all(feature = "live", target_os = "linux"))]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../specialists/conversation.rs"]
+mod conversation;
+mod drawn;
 mod lighting;
+mod masters;
+mod neighbors;
+mod routers;
 mod sap;
 mod small;
 mod ssdp;
@@ -11,10 +17,11 @@ mod wsd;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcast_lab::{Child, Host, Impairment, Lab, Switch, skip};
+use mcast_lab::{Child, Host, Impairment, ImpairmentScope, Lab, Switch, skip};
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::DiscoveryOptions;
@@ -26,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Segment {
     hosts: Vec<Host>,
     watcher: Host,
-    _switch: Switch,
+    switch: Switch,
     lab: Lab,
 }
 
@@ -40,7 +47,8 @@ impl Segment {
             let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
             let addresses = addresses.each_ref().map(String::as_str);
             if loss > 0.0 && number % 2 == 1 {
-                let impairment = Impairment { loss, seed, ..Impairment::default() };
+                let impairment =
+                    Impairment { loss, seed, scope: ImpairmentScope::All, ..Impairment::default() };
                 lab.connect_badly(&host, "eth0", &switch, &addresses, impairment).unwrap();
             } else {
                 host.connect("eth0", &switch, &addresses).unwrap();
@@ -51,7 +59,7 @@ impl Segment {
         };
         let all = (1..=hosts).map(host).collect();
         let watcher = host(200);
-        Self { hosts: all, watcher, _switch: switch, lab }
+        Self { hosts: all, watcher, switch, lab }
     }
 
     /// Looks from the watcher. Without a capture, sockets have to find everything.
@@ -69,14 +77,14 @@ impl Running {
     fn start(host: &Host, program: &str, arguments: &[&str]) -> Self {
         let mut command = host.command(program).unwrap();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
+        Self(command.own_group().spawn().unwrap())
     }
 
     /// Starts a program that prints a line when it is ready.
     fn ready(host: &Host, program: &str, arguments: &[&str]) -> Self {
         let mut command = host.command(program).unwrap();
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.own_group().spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.contains("ready"), "{program}: {line:?}");
@@ -106,6 +114,20 @@ impl Drop for Running {
 fn output(host: &Host, program: &str, arguments: &[&str]) -> String {
     let output = host.command(program).unwrap().args(arguments).stdin(Stdio::null()).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Returns the value of a field, which is empty if there is none.
+fn field(entry: &Discovered, name: &str) -> String {
+    entry.field(name).map(ToString::to_string).unwrap_or_default()
+}
+
+/// Returns whether the test runs as root. Otherwise, it is skipped.
+fn is_root(purpose: &str) -> bool {
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root {
+        skip(format_args!("{purpose}: it must run as root"));
+    }
+    is_root
 }
 
 /// Returns what `facts` says of the entries of a protocol.

@@ -1,117 +1,153 @@
-//! SAP with ffmpeg.
+//! SAP with ffmpeg and VLC.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
+use mcast_sim::{Dice, for_seeds};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use tempfile::TempDir;
 
-use crate::{Running, Segment, found, has_programs, wait_until};
+use crate::conversation::Conversation;
+use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::{Running, Segment, has_modules, has_programs, output};
 
-/// Announces a session of two streams to groups of its own until it is asked to end.
-fn start(segment: &Segment, number: usize, name: &str) -> Running {
-    let title = format!("title={name}");
-    // Two ports for each stream: RTP and RTCP.
-    let url = format!("sap://239.1.1.{}:500{}?ttl=2&same_port=0", number + 1, number * 4 % 10);
-    let arguments = [
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=64x48:rate=5",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=frequency=440",
-        "-map",
-        "0",
-        "-map",
-        "1",
-        "-c:v",
-        "mpeg2video",
-        "-c:a",
-        "mp2",
-        "-metadata",
-        &title,
-        "-f",
-        "sap",
-        &url,
-    ];
-    Running::start(&segment.hosts[number], "ffmpeg", &arguments)
+/// VLC does not run as root.
+const ORDINARY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// Prints the list of VLC for each line that it reads, by the socket of its remote control.
+const LIST: &str = r#"
+import re, socket, sys, time
+for line in sys.stdin:
+    control = socket.socket(socket.AF_UNIX)
+    try:
+        control.connect(sys.argv[1])
+        control.settimeout(5)
+        control.sendall(b"playlist\n")
+        text = b""
+        while b"[ End of playlist" not in text:
+            more = control.recv(65536)
+            if not more: break
+            text += more
+    except OSError as error:
+        text = b""
+        time.sleep(0.2)
+    control.close()
+    names = re.findall(r"^\|\s+- (Session.*?)\s*$", text.decode(), re.M)
+    print("|".join(names), flush=True)
+"#;
+
+/// A session of one stream, or of two streams, which VLC does not list. The first host has ffmpeg.
+#[derive(Clone)]
+struct Session {
+    name: String,
+    port: u64,
+    is_of_ffmpeg: bool,
+    has_two: bool,
 }
 
-fn facts(entry: &Discovered) -> Vec<(String, String, String)> {
-    let host = entry.host.to_string();
-    let streams = entry.fields.iter().filter(|field| field.name.as_bytes() == b"stream");
-    streams.map(|stream| (entry.name.to_string(), host.clone(), stream.value.to_string())).collect()
+/// Sessions of VLC, and one of ffmpeg: the origin of those is the same on all hosts, so that VLC lists only one of them.
+struct Sap {
+    list: Conversation,
+    movie: String,
+    _folder: TempDir,
+    _vlc: Running,
+}
+
+impl Peers for Sap {
+    type Peer = Session;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Sap];
+    /// They announce when they start, and every 5 s.
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(5));
+    /// An hour.
+    const LAPSES: Option<Duration> = None;
+    const ANSWERS: bool = false;
+    /// VLC ignores deletions, because others could forge them.
+    const KEEPS: bool = true;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), everybody).unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (movie, socket) = (path("movie.ts"), path("control"));
+        let source = "testsrc=size=64x48:rate=5:duration=60";
+        let arguments = ["-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-f", "mpegts", &movie];
+        output(&segment.watcher, "ffmpeg", &arguments);
+        let vlc = ["cvlc", "-q", "-I", "oldrc", "--rc-fake-tty", "--rc-unix", &socket];
+        let vlc = [&ORDINARY[..], &vlc, &["--services-discovery", "sap"]].concat();
+        let vlc = Running::start(&segment.watcher, "setpriv", &vlc);
+        let list = Conversation::start(&segment.watcher, "python3", &["-c", LIST, &socket]);
+        Self { list, movie, _folder: folder, _vlc: vlc }
+    }
+
+    fn draw(&self, dice: &mut Dice, number: usize) -> Session {
+        let drawn = dice.below(1_000);
+        let is_of_ffmpeg = number == 0;
+        let has_two = is_of_ffmpeg && dice.chance(0.5);
+        let kind = if has_two { "Pair" } else { "Session" };
+        let name = format!("{kind} {number}{}{drawn}", dice.pick(&["a", " of Büro ", ".", " & "]));
+        Session { name, port: 5_000 + 4 * dice.below(100), is_of_ffmpeg, has_two }
+    }
+
+    fn start(&self, segment: &Segment, number: usize, peer: &Session) -> Running {
+        let Session { name, port, is_of_ffmpeg, has_two } = peer;
+        let (host, group) = (&segment.hosts[number], format!("239.255.1.{}", number + 1));
+        if !is_of_ffmpeg {
+            let out = format!("#rtp{{dst={group},port={port},mux=ts,sap,name={name},ttl=2}}");
+            let vlc = ["cvlc", "-q", "--loop", &self.movie, "--sout", &out];
+            return Running::start(host, "setpriv", &[&ORDINARY[..], &vlc].concat());
+        }
+        let (url, title) = (format!("sap://{group}:{port}?ttl=2&same_port=0"), format!("title={name}"));
+        let mut arguments = vec!["-re", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=5"];
+        if *has_two {
+            arguments.extend([
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440",
+                "-map",
+                "0",
+                "-map",
+                "1",
+                "-c:a",
+                "mp2",
+            ]);
+        }
+        arguments.extend(["-c:v", "mpeg2video", "-metadata", &title, "-f", "sap", &url]);
+        Running::start(host, "ffmpeg", &arguments)
+    }
+
+    /// VLC has none.
+    fn says_goodbye(peer: &Session) -> bool {
+        peer.is_of_ffmpeg
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Session)]) -> Facts {
+        let lines = peers.iter().flat_map(|(number, Session { name, port, has_two, .. })| {
+            let group = number + 1;
+            // Two ports for each stream: RTP and RTCP.
+            let ports = [Some(*port), has_two.then_some(port + 2)].into_iter().flatten();
+            ports.map(move |port| format!("{name}: 239.255.1.{group}:{port}"))
+        });
+        lines.collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        self.list.ask().split('|').filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn shown(fact: &str) -> &str {
+        fact.split(": ").next().filter(|name| name.starts_with("Session")).unwrap_or_default()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        let streams = entry.fields.iter().filter(|field| field.name.as_bytes() == b"stream");
+        streams.map(|stream| format!("{}: {}", entry.name, stream.value)).collect()
+    }
 }
 
 #[test]
-fn sessions_of_ffmpeg_are_listed_with_their_streams_and_leave_when_it_ends() {
-    if !has_programs(&["ffmpeg"]) {
-        return;
+fn sessions_are_those_that_vlc_lists_in_networks_drawn_by_seed() {
+    if has_programs(&["ffmpeg", "cvlc", "setpriv"]) && has_modules("python3", &["socket"]) {
+        for_seeds(2, both_list_the_same::<Sap>);
     }
-    let segment = Segment::new(2, 0.0, 0);
-    let discoveries = [segment.discover(false, true), segment.discover(false, false)];
-    let first = start(&segment, 0, "First session");
-    let second = start(&segment, 1, "Second session");
-    let session = |number: usize, name: &str| {
-        let base = 5000 + number * 4;
-        [base, base + 2].map(|port| {
-            (name.to_owned(), format!("10.0.0.{}", number + 1), format!("239.1.1.{}:{port}", number + 1))
-        })
-    };
-    let both: BTreeSet<_> =
-        [session(0, "First session"), session(1, "Second session")].into_iter().flatten().collect();
-    let find = |discovery| found(discovery, DiscoveryProtocol::Sap, facts);
-    for discovery in &discoveries {
-        let took = wait_until("both sessions", discovery, &both, || find(discovery));
-        eprintln!("both sessions after {took:?}");
-    }
-    // It deletes its session when it ends, and announces another one when it starts again.
-    first.end();
-    let second_only: BTreeSet<_> = session(1, "Second session").into_iter().collect();
-    for discovery in &discoveries {
-        wait_until("a deletion", discovery, &second_only, || find(discovery));
-    }
-    let first = start(&segment, 0, "Renamed session");
-    let renamed: BTreeSet<_> =
-        [session(0, "Renamed session"), session(1, "Second session")].into_iter().flatten().collect();
-    for discovery in &discoveries {
-        wait_until("another name", discovery, &renamed, || find(discovery));
-    }
-    drop((first, second));
-}
-
-#[test]
-fn session_of_vlc_is_listed_with_its_stream() {
-    if !has_programs(&["ffmpeg", "cvlc", "setpriv"]) {
-        return;
-    }
-    let segment = Segment::new(1, 0.0, 0);
-    let discoveries = [segment.discover(false, true), segment.discover(false, false)];
-    let folder = tempfile::tempdir().unwrap();
-    let movie = folder.path().join("movie.ts").display().to_string();
-    let source = "testsrc=size=64x48:rate=5:duration=60";
-    let arguments = ["-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-f", "mpegts", &movie];
-    crate::output(&segment.hosts[0], "ffmpeg", &arguments);
-    std::process::Command::new("chmod")
-        .args(["-R", "a+rX", &folder.path().display().to_string()])
-        .status()
-        .unwrap();
-    // It does not run as root.
-    let out = "#rtp{dst=239.255.1.9,port=5004,mux=ts,sap,name=Session of VLC,ttl=2}";
-    let vlc =
-        ["--reuid=65534", "--regid=65534", "--clear-groups", "cvlc", "-q", "--loop", &movie, "--sout", out];
-    let running = Running::start(&segment.hosts[0], "setpriv", &vlc);
-    let session = BTreeSet::from([("Session of VLC".to_owned(), "239.255.1.9:5004".to_owned())]);
-    // It names its host by what the system calls it.
-    let of_vlc = |entry: &Discovered| {
-        let facts = facts(entry).into_iter();
-        facts.map(|(name, _, stream)| (name, stream)).collect::<Vec<_>>()
-    };
-    let find = |discovery| found(discovery, DiscoveryProtocol::Sap, of_vlc);
-    for discovery in &discoveries {
-        let took = wait_until("the session", discovery, &session, || find(discovery));
-        eprintln!("the session after {took:?}");
-    }
-    drop(running);
 }

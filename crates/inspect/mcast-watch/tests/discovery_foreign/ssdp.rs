@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
-use mcast_sim::Dice;
+use mcast_sim::{Dice, for_seeds};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::describe;
 
@@ -105,12 +105,11 @@ fn of_all(devices: &[Device]) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn devices_of_gssdp_are_those_that_its_browser_shows_while_they_come_change_and_go() {
+fn devices_of_gssdp_are_those_that_its_browser_shows_in_networks_drawn_by_seed() {
     if !is_installed() {
         return;
     }
-    let seeds = std::env::var("MCAST_SSDP_NETWORKS").map_or(3, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
+    for_seeds(3, |seed| {
         let mut dice = Dice::new(seed);
         let loss = if seed % 3 == 2 { 0.1 } else { 0.0 };
         let segment = Segment::new(4, loss, seed);
@@ -160,7 +159,7 @@ fn devices_of_gssdp_are_those_that_its_browser_shows_while_they_come_change_and_
         }
         drop(running);
         drop(segment.lab);
-    }
+    });
 }
 
 #[test]

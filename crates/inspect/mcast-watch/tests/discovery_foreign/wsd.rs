@@ -1,10 +1,15 @@
-//! WS-Discovery with wsdd, by which Samba servers show themselves to Windows, and which can look for others.
+//! WS-Discovery with wsdd, by which Samba servers show themselves to Windows, and which can look for others; and with the package
+//! `WSDiscovery`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use mcast_sim::{Dice, for_seeds};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
-use crate::{Running, Segment, found, has_programs, output, wait_until};
+use crate::conversation::Conversation;
+use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::{Running, Segment, found, has_modules, has_programs, output, wait_until};
 
 /// Searches as wsdd does for Windows' computers, and logs what answers.
 const BROWSER: &str = "timeout 10 wsdd -D -o -4 -vv -i eth0 2>&1";
@@ -55,4 +60,126 @@ fn computers_of_wsdd_are_found_by_asking_and_by_listening_and_leave_with_a_bye()
     let entries = asking.entries();
     let computer = entries.iter().find(|entry| entry.key.protocol == DiscoveryProtocol::WsDiscovery).unwrap();
     assert_eq!(computer.name.to_string(), "Computer");
+}
+
+/// Publishes a device: its identifier, URL, types and scopes.
+const PUBLISHER: &str = r#"
+import logging, signal, sys, threading
+from wsdiscovery import QName, Scope
+from wsdiscovery.publishing import ThreadedWSPublishing
+logging.disable()
+end = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: end.set())
+identifier, url, types, scopes = sys.argv[1:]
+publisher = ThreadedWSPublishing()
+publisher.uuid = identifier
+publisher.start()
+publisher.publishService(types=[QName("http://example.com/ns", name) for name in types.split()],
+                         scopes=[Scope(scope) for scope in scopes.split()], xAddrs=[url])
+print("ready", flush=True)
+end.wait()
+publisher.clearLocalServices()
+publisher.stop()
+"#;
+
+/// Searches for each line that it reads, and prints what it finds.
+const SEARCHER: &str = r#"
+import logging, sys
+from wsdiscovery.discovery import ThreadedWSDiscovery
+logging.disable()
+searcher = ThreadedWSDiscovery()
+searcher.start()
+for line in sys.stdin:
+    searcher.clearRemoteServices()
+    found = searcher.searchServices(timeout=2)
+    lines = []
+    for it in found:
+        types = " ".join(sorted(kind.getLocalname() for kind in it.getTypes()))
+        scopes = " ".join(sorted(scope.getValue() for scope in it.getScopes()))
+        lines.append(f"{it.getEPR()} at {' '.join(it.getXAddrs())}: {types}; {scopes}")
+    print("|".join(lines), flush=True)
+"#;
+
+/// What a device states.
+#[derive(Clone)]
+struct Device {
+    id: String,
+    port: u64,
+    types: BTreeSet<&'static str>,
+    scopes: BTreeSet<String>,
+}
+
+/// Devices, and a program that searches.
+struct WsDiscovery(Conversation);
+
+impl Device {
+    fn line(&self, number: usize) -> String {
+        let Self { id, port, types, scopes } = self;
+        let types: Vec<_> = types.iter().copied().collect();
+        let scopes: Vec<_> = scopes.iter().map(String::as_str).collect();
+        let (types, scopes) = (types.join(" "), scopes.join(" "));
+        format!("{id} at http://10.0.0.{}:{port}/service: {types}; {scopes}", number + 1)
+    }
+}
+
+impl Peers for WsDiscovery {
+    type Peer = Device;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::WsDiscovery];
+    /// A Hello is sent when the device starts, and not again.
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    /// A device that crashes is listed until it has missed two questions, for 150 s.
+    const LAPSES: Option<Duration> = None;
+    const ANSWERS: bool = true;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        // The package answers by IPv4 only: a thread of it ends when it is asked by IPv6.
+        for host in segment.hosts.iter().chain([&segment.watcher]) {
+            host.sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        }
+        Self(Conversation::start(&segment.watcher, "python3", &["-c", SEARCHER]))
+    }
+
+    fn draw(&self, dice: &mut Dice, number: usize) -> Device {
+        let types = ["Printer", "Scanner", "NetworkVideoTransmitter"];
+        let types = (0..1 + dice.below(3)).map(|_| dice.pick(&types)).collect();
+        let name = dice.pick(&["Gate", "B%C3%BCro", "a&b"]);
+        let scopes =
+            ["name", "hardware", "location"].map(|kind| format!("onvif://www.onvif.org/{kind}/{name}"));
+        let scopes = scopes.into_iter().filter(|_| dice.chance(0.7)).collect();
+        let id = format!("urn:uuid:{:08x}-0000-4000-8000-{number:012}", dice.next() & 0xffff_ffff);
+        Device { id, port: 1 + dice.below(65_535), types, scopes }
+    }
+
+    fn start(&self, segment: &Segment, number: usize, peer: &Device) -> Running {
+        let url = format!("http://10.0.0.{}:{}/service", number + 1, peer.port);
+        let types = peer.types.iter().copied().collect::<Vec<_>>().join(" ");
+        let scopes = peer.scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+        let arguments = ["-c", PUBLISHER, &peer.id, &url, &types, &scopes];
+        Running::ready(&segment.hosts[number], "python3", &arguments)
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Device)]) -> Facts {
+        peers.iter().map(|(number, device)| device.line(*number)).collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        self.0.ask().split('|').filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        let values = |name: &str| {
+            let fields = entry.fields.iter().filter(|field| field.name.as_bytes() == name.as_bytes());
+            let values: BTreeSet<_> = fields.map(|field| field.value.to_string()).collect();
+            values.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        let [url, types, scopes] = ["url", "type", "scope"].map(values);
+        vec![format!("{} at {url}: {types}; {scopes}", entry.key.id)]
+    }
+}
+
+#[test]
+fn devices_are_those_that_a_search_finds_in_networks_drawn_by_seed() {
+    if has_modules("python3", &["wsdiscovery"]) {
+        for_seeds(3, both_list_the_same::<WsDiscovery>);
+    }
 }

@@ -188,7 +188,7 @@ fn both_list_the_same(seed: u64) {
         }
         if dice.chance(0.5) && !nodes.is_empty() {
             let gone = dice.below(nodes.len() as u64) as usize;
-            nodes.remove(gone).end();
+            assert!(nodes.remove(gone).child.wait().unwrap().success());
         } else {
             nodes.push(node(&hosts[dice.below(2) as usize], &python, domain, &draw_ends(&mut dice)));
         }

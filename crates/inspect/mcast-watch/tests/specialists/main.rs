@@ -3,16 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod clocks;
+mod conversation;
 mod dds;
-mod links;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcast_lab::{Child, Host};
+use conversation::Conversation;
+use mcast_lab::Host;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::DiscoveryOptions;
@@ -50,37 +49,5 @@ fn agree<T: Ord + Debug>(
         assert!(start.elapsed() < limit, "{what}: the specialist lists {theirs:#?}, discovery {ours:#?}");
         // Woken by the next change.
         drop(discovery.next_event(Some(Duration::from_millis(200))));
-    }
-}
-
-/// A program that answers each line with one.
-struct Conversation {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Conversation {
-    fn start(host: &Host, program: &str, arguments: &[&str]) -> Self {
-        let mut command = host.command(program).unwrap();
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, output }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        assert!(self.output.read_line(&mut line).unwrap() > 0, "the program has ended");
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self) -> String {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-        self.line()
-    }
-
-    /// Lets the program end as it wants to.
-    fn end(mut self) {
-        assert!(self.child.wait().unwrap().success());
     }
 }
