@@ -82,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     ];
     // What `cargo verify` leaves to this command.
     steps.extend(postponed());
+    steps.extend([tests::specialists_step(), tests::drawn_step()]);
     steps.extend([packages::system_step(), python::build_step(), packages::wheel_step()]);
     steps.extend(packages::released());
     steps.extend([instructions::build_step(), instructions::step(), wine::build_step()]);

@@ -49,17 +49,40 @@ pub(crate) fn variants_step() -> Step {
 /// Compares what is discovered with what other programs show.
 pub(crate) fn specialists_step() -> Step {
     Step::new("specialists", "what is discovered is what the programs for each protocol show", |options| {
-        if !environment::has_namespaces() {
-            return Ok(Outcome::skipped(environment::NO_NAMESPACES));
-        }
-        let installed = engines::install(options)?;
-        if !matches!(installed.verdict, Verdict::Passed) {
-            return Ok(installed);
-        }
-        specialists::unpack_resolved()?;
-        let environment = [("PATH", specialists::path()?.to_string_lossy().into_owned())];
-        run_selected(specialists::filter(), specialists::PACKAGE, &environment, options)
+        beside_specialists(options, |environment| {
+            run_selected(specialists::filter(), specialists::PACKAGE, environment, options)
+        })
     })
+}
+
+/// Compares in 20 networks for each protocol, which takes longer than nextest lets a test run.
+pub(crate) fn drawn_step() -> Step {
+    Step::new("drawn", "what is discovered is what other programs show in 20 networks each", |options| {
+        beside_specialists(options, |environment| {
+            let head =
+                ["test", "--quiet", "--all-features", "--package", specialists::PACKAGE, "--tests", "--"];
+            let mut command = cargo(head.iter().chain(&["drawn_by_seed", "--show-output"]));
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            command.env("MCAST_SEEDS", "20").env("MCAST_SURVEY", "1");
+            outcome(command, "cargo test", options)
+        })
+    })
+}
+
+/// Runs tests with the programs for each protocol.
+fn beside_specialists(
+    options: &RunOptions,
+    run: impl FnOnce(&[(&str, String)]) -> Result<Outcome>,
+) -> Result<Outcome> {
+    if !environment::has_namespaces() {
+        return Ok(Outcome::skipped(environment::NO_NAMESPACES));
+    }
+    let installed = engines::install(options)?;
+    if !matches!(installed.verdict, Verdict::Passed) {
+        return Ok(installed);
+    }
+    specialists::unpack_resolved()?;
+    run(&[("PATH", specialists::path()?.to_string_lossy().into_owned())])
 }
 
 /// A selection of the tests of all crates.
