@@ -121,6 +121,10 @@ impl Peers for Keepalived {
     }
 
     fn tidy(&self, host: &Host) {
+        // It would not start if one that was killed were still to be reaped.
+        for ending in ["pid", "vrrp", "checkers"] {
+            let _gone = fs::remove_file(self.folder.path().join(format!("{}.{ending}", host.name())));
+        }
         // A router that has failed holds nothing.
         for address in self.virtuals.iter().flat_map(|it| it.addresses).filter(|address| holds(host, address))
         {
