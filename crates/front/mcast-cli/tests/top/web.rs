@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::browser::{browser, opened, picture_folder};
 use crate::streams::{GROUP, Television, rtp, send_query, socket, top};
-use crate::support::{Lan, Running, TIMEOUT, eventually};
+use crate::support::{Lan, Running, TIMEOUT, eventually, start};
 
 /// A name that would be a script, would end the script that contains the state of a snapshot, and would turn the text around it.
 const HOSTILE: &str =
@@ -109,6 +109,27 @@ fn a_page_has_streams_with_loss_services_and_findings_and_continues_after_an_eve
     assert!(event["n"].as_object().is_some_and(|numbers| !numbers.is_empty()), "{event}");
     let ended = running.signalled(libc::SIGINT);
     assert_eq!(ended.status, Some(130), "{ended:?}");
+}
+
+/// The doctor in the background listens for the programs of the machine, and not for the page itself, which joins to watch.
+#[test]
+fn a_page_states_why_a_group_does_not_arrive_at_a_program() {
+    let lan = Lan::new();
+    let _television = Television::start(&lan.a, GROUP);
+    let program = start(&lan.b, &["recv", "10.0.0.9@239.1.2.3:5000"]);
+    program.stderr.wait_for("joined");
+    let silent = start(&lan.b, &["recv", "239.1.9.9:5000"]);
+    silent.stderr.wait_for("joined");
+    let running = top(&lan.b, &["--web=127.0.0.1:0", "--join", GROUP]);
+    let (address, _) = parts(&url(&running));
+    let mut now = Value::Null;
+    eventually("an examination", || {
+        now = state(&lan.b, &address);
+        now["examined"]["verdict"].is_string()
+    });
+    let findings: Vec<_> = now["findings"].as_object().unwrap().values().collect();
+    assert_eq!(findings.iter().map(|each| &each["id"]).collect::<Vec<_>>(), ["source-not-admitted"], "{now}");
+    assert!(findings[0]["evidence"].to_string().contains("from 10.0.0.1 to 239.1.2.3:5000"), "{now}");
 }
 
 #[test]

@@ -278,7 +278,9 @@ pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>
     let mut before = snapshot()?;
     program::add_socket_options(&mut before);
     // Why they are not visible is in the report on the machine.
-    let programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
+    let mut programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
+    let except = options.except.map(|process| format!("({process})"));
+    programs.retain(|program| !except.as_ref().is_some_and(|process| program.name.ends_with(process)));
     let raw = of_all().unwrap_or_default();
     let datagrams = match programs.is_empty() {
         true => None,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mcast_doctor::{Options, Report, examine_programs};
+use mcast_doctor::{Id, Options, Report, examine_programs};
 
 use crate::sys::{self, Capability};
 
@@ -36,10 +36,16 @@ impl Examiner {
         sys::spawn("examiner", move || {
             // What it lacks is a part that is not examined.
             let _ = sys::keep_rights(&[&sys::INSPECT_PROCESSES[..], &[Capability::NetRaw]].concat());
-            let options = Options::default().listening(LISTENS).with(|options| options.experiments = false);
+            let options = Options::default().listening(LISTENS).with(|options| {
+                (options.experiments, options.except) = (false, Some(std::process::id()));
+            });
             loop {
                 let report = examine_programs(&options, &mut |_| ControlFlow::Continue(()));
-                let report = report.map_err(|error| error.to_string());
+                let report = report.map_err(|error| error.to_string()).map(|mut report| {
+                    // Nobody has stated that something is sent to the group at present.
+                    report.findings.retain(|finding| finding.id != Id::NothingArrives);
+                    report
+                });
                 latest.put(Examination { at: SystemTime::now(), report });
                 thread::sleep(INTERVAL);
             }
