@@ -127,9 +127,12 @@ fn a_page_states_why_a_group_does_not_arrive_at_a_program() {
         now = state(&lan.b, &address);
         now["examined"]["verdict"].is_string()
     });
-    let findings: Vec<_> = now["findings"].as_object().unwrap().values().collect();
-    assert_eq!(findings.iter().map(|each| &each["id"]).collect::<Vec<_>>(), ["source-not-admitted"], "{now}");
-    assert!(findings[0]["evidence"].to_string().contains("from 10.0.0.1 to 239.1.2.3:5000"), "{now}");
+    // The television leaves out every tenth datagram, too.
+    let findings = now["findings"].as_object().unwrap().values();
+    let mut findings: Vec<_> = findings.filter(|each| each["id"] != "lost-before-this-machine").collect();
+    let refused = findings.pop().unwrap();
+    assert!(refused["id"] == "source-not-admitted" && findings.is_empty(), "{now}");
+    assert!(refused["evidence"].to_string().contains("from 10.0.0.1 to 239.1.2.3:5000"), "{now}");
 }
 
 #[test]
