@@ -22,6 +22,8 @@ pub(super) struct Changed {
     pub(super) above: BTreeSet<String>,
     /// Whether a page of the guide differs.
     pub(super) has_pages: bool,
+    /// Whether one of these crates has examples in its documentation that are tested.
+    pub(super) has_examples: bool,
 }
 
 impl Changed {
@@ -51,7 +53,8 @@ impl Changed {
             }
         }
         let above = crates.above(&touched);
-        Ok(Self { touched, above, has_pages })
+        let has_examples = touched.union(&above).any(|name| crates.with_examples.contains(name));
+        Ok(Self { touched, above, has_pages, has_examples })
     }
 
     /// Returns the options of cargo that select all of them.
@@ -68,6 +71,8 @@ struct Crates {
     folders: BTreeMap<PathBuf, String>,
     /// The crates that each one uses in its program or library, and those that only its tests use.
     uses: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+    /// Those whose documentation is tested.
+    with_examples: BTreeSet<String>,
 }
 
 impl Crates {
@@ -76,6 +81,7 @@ impl Crates {
         let relative = |path: &Path| path.strip_prefix(&root).map(Path::to_path_buf);
         let mut folders = BTreeMap::new();
         let mut uses = BTreeMap::new();
+        let mut with_examples = BTreeSet::new();
         for package in &metadata.packages {
             let name = package.name.to_string();
             let folder = package.manifest_path.parent().context("a manifest without a folder")?;
@@ -84,10 +90,13 @@ impl Crates {
                 let source = target.src_path.as_std_path().canonicalize()?;
                 folders.insert(relative(&source)?, name.clone());
             }
+            if package.targets.iter().any(|target| target.doctest) {
+                with_examples.insert(name.clone());
+            }
             let of_kind = |of_tests: bool| used(package, of_tests);
             uses.insert(name, (of_kind(false), of_kind(true)));
         }
-        Ok(Self { folders, uses })
+        Ok(Self { folders, uses, with_examples })
     }
 
     /// Returns the crate that a file belongs to.
@@ -182,6 +191,7 @@ mod checks {
         assert_eq!(changed.touched, ["mcast-log".to_owned()].into());
         assert!(has(&changed.above, "mcast-stream") && has(&changed.above, "mcast-cli"), "{changed:?}");
         assert!(!has(&changed.above, "mcast-group") && !has(&changed.above, "xtask"), "{changed:?}");
+        assert!(changed.has_examples);
     }
 
     #[test]
@@ -200,6 +210,13 @@ mod checks {
 
         let script = changed(&["packaging/debian/postinst"], &["xtask/src/dist/debian.rs"]);
         assert_eq!((script.touched, script.has_pages), (["xtask".to_owned()].into(), false));
+    }
+
+    #[test]
+    fn a_change_of_the_command_tests_no_examples_in_documentation() {
+        let changed = changed(&["crates/front/mcast-cli/src/lib.rs"], &[]);
+
+        assert!(has(&changed.touched, "mcast-cli") && !changed.has_examples, "{changed:?}");
     }
 
     #[test]

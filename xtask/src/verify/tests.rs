@@ -111,14 +111,14 @@ pub(super) fn steps_of(packages: Vec<String>) -> Vec<Step> {
 /// Returns the steps that test the crates that a change concerns.
 pub(super) fn steps_for(changed: &Changed) -> Result<Vec<Step>> {
     let selected = Selected::of(changed)?;
-    let mut steps = vec![
-        Step::new(
-            "tests",
-            "unit, property and lab tests of the changed crates and those above",
-            move |options| every_test_of(&selected, options),
-        ),
-        Step::new("doc-tests", "the examples in the documentation", doc_tests),
-    ];
+    let mut steps = vec![Step::new(
+        "tests",
+        "unit, property and lab tests of the changed crates and those above",
+        move |options| every_test_of(&selected, options),
+    )];
+    if changed.has_examples {
+        steps.push(Step::new("doc-tests", "the examples in the documentation", doc_tests));
+    }
     if changed.touched.contains(CORE) {
         steps.push(core_step());
     }

@@ -146,6 +146,26 @@ fn tables_fit_the_terminal() {
 }
 
 #[test]
+fn reports_of_measurements_fit_the_terminal() {
+    let lan = Lan::new();
+    let perf = |host, arguments: &[&str], kind: &[&str]| {
+        let group = ["-i", "eth0", "239.1.2.3:5000"];
+        program(host, "env", &[&["COLUMNS=60", MCAST, "perf"], arguments, &group, kind].concat(), false)
+    };
+    for kind in [&[][..], &["--stream"]] {
+        let receiver = perf(&lan.b, &["recv"], kind);
+        receiver.stderr.wait_for("waiting for mcast perf send");
+        let sent = perf(&lan.a, &["send", "-c", "500", "--rate", "5kpps"], kind).end().succeeded();
+        for ended in [sent, receiver.end().succeeded()] {
+            let text = ended.text();
+            // Lines that continue below.
+            assert!(text.lines().filter(|line| line.starts_with("    ")).count() > 0, "{text}");
+            assert_fits(text, 60, |_| false);
+        }
+    }
+}
+
+#[test]
 fn notes_break_at_words_and_data_lines_stay_whole() {
     let lan = Lan::new();
     for columns in [44, 80] {

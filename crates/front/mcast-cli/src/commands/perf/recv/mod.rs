@@ -318,12 +318,10 @@ impl<'a> RunPrinter<'a> {
         }
         let palette = *self.console.palette();
         let (heading, address) = (palette.heading, palette.address);
-        writeln!(
-            self.out,
-            "{heading}from{heading:#} {address}{}{address:#} on {interface}: {}",
-            key.source,
-            describe(session)
-        )?;
+        let (source, streams) = (key.source, describe(session));
+        let line =
+            format_args!("{heading}from{heading:#} {address}{source}{address:#} on {interface}: {streams}");
+        write_line(&mut self.out, line)?;
         for line in lines(report, session.settings(), &palette) {
             write_line(&mut self.out, format_args!("  {line}"))?;
         }
