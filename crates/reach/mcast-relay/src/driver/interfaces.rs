@@ -23,9 +23,9 @@ const CONTAINER_GONE: &str = "its container has stopped or started again";
 const REPLACED: &str = "the interface was replaced";
 /// What is reported of a leg that forwards like any other, because the flag does not say what the link does.
 const NOT_MULTICAST: &str = "the interface is without the flag MULTICAST: it may carry no groups";
-const WITHOUT_MULTICAST: &str = "WireGuard sends a group only to the peer whose AllowedIPs contain it; to be independent of \
-                                 that, run a relay at both ends, with a tunnel between them: `to tunnel:NAME`, with \
-                                 `--tunnel NAME=HOST:PORT` here and `--listen-tunnel` there";
+const WITHOUT_MULTICAST: &str = "WireGuard sends a group only to the peer whose AllowedIPs contain it: name the hosts behind \
+                                 it instead (`to udp://HOST:PORT`), or run a relay at both ends, with a tunnel between \
+                                 them (`to tunnel:NAME`)";
 
 impl Driver {
     /// Opens the namespace of the relay itself, which unicast targets use even if no leg is in it.
