@@ -89,6 +89,8 @@ fn found<P: Peers>(peers: &P, discovery: &Discovery) -> Facts {
 /// Draws the network of a seed, and compares after each change.
 pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
     const HOSTS: usize = 3;
+    /// The number of changes that are drawn.
+    const STEPS: usize = 4;
     let protocol = P::PROTOCOLS[0];
     let mut dice = Dice::new(seed);
     // A goodbye may be lost, and is then noticed only if what is silent lapses soon, or is asked for again.
@@ -108,11 +110,19 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
     }
     let mut changes = vec![Change::Restart, Change::Rename, Change::Leave];
     changes.extend(is_silence_noticed.then_some(Change::Crash));
-    for step in 0..5 {
-        let drawn = dice.below(HOSTS as u64) as usize;
+    for step in 0..STEPS + HOSTS {
         // A peer of which nobody can notice the end stays.
         let stays = |(peer, _): &(P::Peer, Running)| !is_silence_noticed && !P::says_goodbye(peer);
-        let number = if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn };
+        let last = step.checked_sub(STEPS);
+        let number = match last {
+            // At the end, all leave.
+            Some(number) if running[number].as_ref().is_none_or(stays) => continue,
+            Some(number) => number,
+            None => {
+                let drawn = dice.below(HOSTS as u64) as usize;
+                if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn }
+            }
+        };
         let (mut limit, mut is_goodbye) = (PATIENCE, false);
         let what = match running[number].take() {
             None => {
@@ -123,7 +133,7 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
                 "appears".to_owned()
             }
             Some((mut peer, program)) => {
-                let change = dice.pick(&changes);
+                let change = if last.is_some() { Change::Leave } else { dice.pick(&changes) };
                 match change {
                     Change::Crash => program.kill(),
                     Change::Restart if is_silence_noticed => program.kill(),
