@@ -1,4 +1,4 @@
-//! VRRP with keepalived: who is master is seen by the addresses that a router holds.
+//! VRRP with keepalived: a master is known by the addresses that it holds.
 
 use std::fs;
 use std::time::Duration;
