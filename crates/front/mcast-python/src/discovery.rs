@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mcast_capture::CaptureFile;
 use mcast_watch::Discovery;
-use mcast_watch::discovery::{Discovered, DiscoveryEvent, DiscoveryProtocol};
+use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryEvent, DiscoveryProtocol};
 use mcast_watch::live::{
     DiscoveredRecord, DiscoveryEventRecord, DiscoveryOptions, DiscoverySources, LiveError,
 };
@@ -28,22 +28,33 @@ const SLICE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct DiscoveryHandle {
     open: Mutex<Option<Arc<Discovery>>>,
+    /// What is reported; none means all.
+    kinds: Vec<DiscoveredKind>,
+    protocols: Vec<DiscoveryProtocol>,
     owner: OwnerProcess,
 }
 
 #[pymethods]
 impl DiscoveryHandle {
     #[new]
-    #[pyo3(signature = (interfaces, ask, name, file))]
+    #[pyo3(signature = (interfaces, ask, name, file, selected, added, join))]
     fn new(
         py: Python<'_>,
         interfaces: Vec<Selector>,
         ask: bool,
         name: Option<String>,
         file: Option<PathBuf>,
+        selected: (Vec<String>, Vec<String>),
+        added: (Vec<u8>, Vec<u16>),
+        join: bool,
     ) -> PyResult<Self> {
         let interfaces = interfaces.into_iter().map(|interface| interface.0).collect();
-        let options = DiscoveryOptions { interfaces, ask, name, ..DiscoveryOptions::default() };
+        let kinds = named(&selected.0, &DiscoveredKind::ALL)?;
+        let protocols = named(&selected.1, &DiscoveryProtocol::ALL)?;
+        let (more_domains, universes) = added;
+        let mut options = DiscoveryOptions { interfaces, ask, name, join, universes, ..Default::default() };
+        options.protocols.clone_from(&protocols);
+        options.domains.extend(more_domains);
         let opened = match file {
             Some(path) => {
                 let file = py.detach(|| CaptureFile::open(&path));
@@ -53,7 +64,8 @@ impl DiscoveryHandle {
             None => py.detach(|| Discovery::open(&options)),
         };
         let discovery = opened.map_err(|error| exception(py, &error))?;
-        Ok(Self { open: Mutex::new(Some(Arc::new(discovery))), owner: OwnerProcess::current() })
+        let open = Mutex::new(Some(Arc::new(discovery)));
+        Ok(Self { open, kinds, protocols, owner: OwnerProcess::current() })
     }
 
     /// Returns the next change as its name and JSON, or None at the end of a file.
@@ -65,7 +77,9 @@ impl DiscoveryHandle {
             let left = deadline
                 .map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
             if let Some(event) = py.detach(|| discovery.next_event(Some(left))) {
-                if let Some(record) = record(&discovery, &event) {
+                if event.entry().is_some_and(|entry| self.admits(entry))
+                    && let Some(record) = record(&discovery, &event)
+                {
                     return Ok(Some((record.0, as_json(&record.1)?)));
                 }
                 continue;
@@ -91,7 +105,7 @@ impl DiscoveryHandle {
             let interface = discovery.interface(entry.key.place.interface);
             as_json(&DiscoveredRecord::new(entry, &interface))
         };
-        entries.iter().map(json).collect()
+        entries.iter().filter(|entry| self.admits(entry)).map(json).collect()
     }
 
     /// Asks again.
@@ -121,6 +135,11 @@ impl Drop for DiscoveryHandle {
 }
 
 impl DiscoveryHandle {
+    fn admits(&self, entry: &Discovered) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
+            && (self.protocols.is_empty() || self.protocols.contains(&entry.key.protocol))
+    }
+
     fn discovery(&self, py: Python<'_>) -> PyResult<Arc<Discovery>> {
         if self.owner.is_another_process() {
             return Err(self.owner.error(py, "discovery"));
@@ -133,6 +152,16 @@ impl DiscoveryHandle {
 fn record(discovery: &Discovery, event: &DiscoveryEvent) -> Option<(&'static str, DiscoveryEventRecord)> {
     let interface = discovery.interface(event.entry()?.key.place.interface);
     DiscoveryEventRecord::of(SystemTime::now(), event, &interface)
+}
+
+/// Returns the values with these names.
+fn named<T: Copy + ToString>(names: &[String], all: &[T]) -> PyResult<Vec<T>> {
+    let find = |name: &String| {
+        let known = || all.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+        let found = all.iter().copied().find(|each| each.to_string() == *name);
+        found.ok_or_else(|| value_error(format_args!("\"{name}\" is none of {}", known())))
+    };
+    names.iter().map(find).collect()
 }
 
 fn as_json(record: &impl serde::Serialize) -> PyResult<String> {

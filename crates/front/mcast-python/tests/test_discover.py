@@ -10,6 +10,7 @@ import lab
 import pymcast
 import pytest
 from pymcast import aio
+from pymcast._keywords import DiscoveryKeywords
 
 SSDP = "239.255.255.250:1900"
 
@@ -101,3 +102,40 @@ def test_what_cannot_be_opened_raises(tmp_path: Path) -> None:
         pymcast.Discovery("nowhere")
     with pytest.raises(pymcast.CaptureFileError):
         pymcast.Discovery(file=tmp_path / "missing.pcap")
+
+
+def test_kinds_and_protocols_are_selected(other: lab.Host) -> None:
+    with pymcast.Discovery("one", protocol=["ssdp", "mdns"], kind="device") as discovery:
+        with pytest.raises(TimeoutError):
+            discovery.next(timeout=0.1)
+        notify(other, "lamp", "alive")
+        event = discovery.next(timeout=20)
+        assert event is not None
+        assert (event.entry.protocol, event.entry.kind) == ("ssdp", "device")
+        assert {each.protocol for each in discovery.entries()} == {"ssdp"}
+    with pymcast.Discovery("one", kind="clock") as discovery:
+        notify(other, "lamp", "alive")
+        with pytest.raises(TimeoutError):
+            discovery.next(timeout=1)
+        assert discovery.entries() == []
+
+
+def test_a_named_domain_of_dds_is_queried(other: lab.Host) -> None:
+    # Domain 42.
+    receiver = other.run(lambda: pymcast.Receiver("239.255.0.1%one:17900"))
+    with receiver, pymcast.Discovery("one", ask=True, domain=42, universe=[300, 301]):
+        assert receiver.recv(timeout=20).payload.startswith(b"RTPS")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"kind": "toaster"}, "is none of service, host"),
+        ({"protocol": "appletalk"}, "is none of mdns, llmnr"),
+        ({"domain": 233}, "a DDS domain is 0 to 232"),
+        ({"universe": [1, 0]}, "an sACN universe is 1 to 63999"),
+    ],
+)
+def test_what_does_not_exist_is_refused(arguments: DiscoveryKeywords, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        pymcast.discover(0.1, "one", **arguments)

@@ -68,6 +68,35 @@ def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
     assert any(each.layer == "socket" for each in report.observations), str(report)
 
 
+def test_a_membership_is_examined_on_each_interface(other: lab.Host, port: int) -> None:
+    group, stop = "239.23.0.4", threading.Event()
+    sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
+
+    def talk() -> None:
+        while not stop.wait(0.02):
+            sender.send(b"x")
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    try:
+        on_one = pymcast.doctor((group, port), interface="one", listen=1)
+        on_two = pymcast.doctor((group, port), interface=["two"], listen=1, experiments=False)
+        on_both = pymcast.doctor((group, port), interface=["one", "two"], listen=1)
+    finally:
+        stop.set()
+        talking.join()
+    assert on_one.faults == (), str(on_one)
+    for report in (on_two, on_both):
+        assert [each.id for each in report.faults] == ["nothing-arrives"], str(report)
+    with pytest.raises(ValueError, match="where a membership is joined"):
+        pymcast.doctor(interface="one", pid=1)
+
+
+def test_a_name_is_looked_for(other: lab.Host) -> None:
+    report = pymcast.doctor(name="Office printer", interface="one", listen=1)
+    assert any("Office printer" in each.cause for each in report.faults), str(report)
+
+
 def test_the_machine_is_examined(other: lab.Host) -> None:
     report = pymcast.doctor()
     assert all(finding.severity in ("note", "warning", "fault") for finding in report.findings)

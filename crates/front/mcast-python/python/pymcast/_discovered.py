@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pymcast._keywords import several
 from pymcast._pymcast import DiscoveryHandle
 
 if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
-    from pymcast._keywords import InterfaceLike
-    from pymcast._typing import Self
+    from pymcast._keywords import DiscoveryKeywords, InterfaceLike
+    from pymcast._typing import Self, Unpack
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Discovery:
     ask: also send queries, in protocols that have them, instead of only listening.
     name: what to query for, in protocols that can query for one thing: a name, or a service type such as "_ipp._tcp".
     file: a capture file to read instead; loops end with it.
+    kind, protocol: report only these, each one or several: "service", "neighbor"..., "mdns", "dds"...
+    domain: DDS domains to join and query, besides 0 to 9 and that of the environment variable ROS_DOMAIN_ID.
+    universe: sACN universes to join, one or several.
+    join: whether to join the groups of the protocols also where a capture is permitted.
 
     With permission to capture (CAP_NET_RAW) it sees all protocols, otherwise all except those that `unseen` lists. It
     joins the groups of the protocols. Use it in a `with` statement, or close it. Raises the same exceptions as Receiver.
@@ -93,8 +98,22 @@ class Discovery:
         ask: bool = False,
         name: str | None = None,
         file: str | PathLike[str] | None = None,
+        kind: str | Iterable[str] | None = None,
+        protocol: str | Iterable[str] | None = None,
+        domain: int | Iterable[int] | None = None,
+        universe: int | Iterable[int] | None = None,
+        join: bool = True,
     ) -> None:
-        self._handle = DiscoveryHandle(_interfaces(interface), ask, name, file)
+        kinds: list[str] = several(kind)
+        protocols: list[str] = several(protocol)
+        domains, universes = several(domain), several(universe)
+        if any(not 0 <= each <= 232 for each in domains):
+            raise ValueError("a DDS domain is 0 to 232")
+        if any(not 1 <= each <= 63_999 for each in universes):
+            raise ValueError("an sACN universe is 1 to 63999")
+        self._handle = DiscoveryHandle(
+            several(interface), ask, name, file, (kinds, protocols), (domains, universes), join
+        )
 
     def next(self, timeout: float | None = None) -> DiscoveryEvent | None:
         """Waits for the next change, and returns it; None at the end of a file.
@@ -148,14 +167,14 @@ def discover(
     interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
     *,
     ask: bool = True,
-    name: str | None = None,
+    **settings: Unpack[DiscoveryKeywords],
 ) -> list[Discovered]:
     """Returns what announces itself within `timeout` seconds: services, devices, streams, clocks, switches, routers.
 
     By default it asks. What has no questions, such as PTP or LLDP, takes its own interval to appear. The arguments are
     those of `Discovery`.
     """
-    with Discovery(interface, ask=ask, name=name) as discovery:
+    with Discovery(interface, ask=ask, **settings) as discovery:
         end = time.monotonic() + timeout
         while (left := end - time.monotonic()) > 0:
             try:
@@ -169,13 +188,3 @@ def _entry(fields: dict[str, Any]) -> Discovered:
     fields["addresses"] = tuple(fields["addresses"])
     fields["fields"] = tuple((each["name"], each["value"]) for each in fields["fields"])
     return Discovered(**fields)
-
-
-def _interfaces(
-    interface: InterfaceLike | Iterable[InterfaceLike] | None,
-) -> Sequence[InterfaceLike]:
-    if interface is None:
-        return []
-    if isinstance(interface, Iterable) and not isinstance(interface, str):
-        return list(interface)
-    return [interface]

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
+from pymcast._keywords import several
 from pymcast._pymcast import examine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
 
-    from pymcast._keywords import MembershipLike
+    from pymcast._keywords import InterfaceLike, MembershipLike
 
 @dataclass(frozen=True)
 class Evidence:
@@ -145,21 +147,33 @@ class Report:
 def doctor(
     membership: MembershipLike | None = None,
     *,
+    interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+    name: str | None = None,
     pid: int | None = None,
     port: int | None = None,
     file: str | PathLike[str] | None = None,
     listen: float = 5.0,
+    soak: bool = False,
+    experiments: bool = True,
 ) -> Report:
     """Finds out why multicast does not arrive, and how to fix it.
 
     Given a membership, as for `Receiver`, it joins and observes for `listen` seconds at three layers: the wire, the
-    counters of the IP layer, and the socket. `pid` or `port` examine another program's sockets, `file` a capture
-    file. Without any of these, it examines this machine, and each program that has joined groups.
+    counters of the IP layer, and the socket, on `interface`, one or several (each in turn). `name` looks for a service,
+    a device or a host that announces itself, and reports why it is not found or cannot be reached. `pid` or `port`
+    examine another program's sockets, `file` a capture file. Without any of these, it examines this machine, and each
+    program that has joined groups.
+
+    With `soak`, it listens until memberships expire that no querier refreshes (275 s). Without `experiments`, it
+    changes nothing on this machine or network: no temporary nftables rules, and no second report for a silent group.
 
     Raises `pymcast.Error` if the examination fails, `pymcast.CaptureFileError` for a file. Questions that it could
     not answer, for instance because capturing requires permissions, are in the report's `open_questions`.
     """
-    report = json.loads(examine(membership, pid, port, file, listen))
+    if interface is not None and membership is None and name is None:
+        raise ValueError("interface is where a membership is joined, or a name is looked for")
+    subject = (membership, name, pid, port, file)
+    report = json.loads(examine(subject, several(interface), listen, soak, experiments))
     return Report(
         findings=tuple(_finding(each) for each in report["findings"]),
         open_questions=tuple(OpenQuestion(**each) for each in report["open_questions"]),

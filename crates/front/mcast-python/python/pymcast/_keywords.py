@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from os import PathLike
-from typing import Literal, TypedDict, Union
+from typing import Literal, TypedDict, TypeVar, Union
 
 from pymcast._pymcast import Group, Interface, Keys, Membership
 from pymcast._typing import Buffer
@@ -43,6 +43,17 @@ SigningKeyLike = Union[str, PathLike[str]]
 
 SignedByLike = Union[str, PathLike[str]]
 """A public key of a publisher, "ed25519:...", or the path of a file of public keys."""
+
+T = TypeVar("T")
+
+
+def several(given: T | Iterable[T] | None) -> list[T]:
+    """Returns one or several values, or none, as a list. A text is one value."""
+    if given is None:
+        return []
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        return list(given)
+    return [given]
 
 
 class ReceiverKeywords(TypedDict, total=False):
@@ -96,6 +107,30 @@ class AnnouncementKeywords(TypedDict, total=False):
     family: Literal[4, 6] | None
     keys: KeysLike | None
     signed_by: SignedByLike | None
+
+
+class DiscoveryKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.Discovery`, besides `ask` and `file`."""
+
+    name: str | None
+    kind: str | Iterable[str] | None
+    protocol: str | Iterable[str] | None
+    domain: int | Iterable[int] | None
+    universe: int | Iterable[int] | None
+    join: bool
+
+
+class DoctorKeywords(TypedDict, total=False):
+    """The keywords of `pymcast.doctor`."""
+
+    interface: InterfaceLike | Iterable[InterfaceLike] | None
+    name: str | None
+    pid: int | None
+    port: int | None
+    file: str | PathLike[str] | None
+    listen: float
+    soak: bool
+    experiments: bool
 
 
 class PublisherKeywords(TypedDict, total=False):

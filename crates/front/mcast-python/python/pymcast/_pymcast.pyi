@@ -1870,6 +1870,9 @@ class DiscoveryHandle:
         ask: bool,
         name: str | None,
         file: str | PathLike[str] | None,
+        selected: tuple[Sequence[str], Sequence[str]],
+        added: tuple[Sequence[int], Sequence[int]],
+        join: bool,
     ) -> Self: ...
     def next(self, timeout: float | None) -> tuple[str, str] | None:
         """Returns the next change as its name and JSON, or None at the end of a file."""
@@ -1882,11 +1885,11 @@ class DiscoveryHandle:
     def close(self) -> None:
         """Stops."""
 def examine(
-    membership: MembershipLike | None,
-    pid: int | None,
-    port: int | None,
-    file: str | PathLike[str] | None,
+    subject: tuple[MembershipLike | None, str | None, int | None, int | None, str | PathLike[str] | None],
+    interfaces: Sequence[InterfaceLike],
     listen: float,
+    soak: bool,
+    experiments: bool,
 ) -> str:
     """For pymcast.doctor: returns the report as JSON."""
 def run_command(arguments: Sequence[str]) -> int:

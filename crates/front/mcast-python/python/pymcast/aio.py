@@ -29,6 +29,8 @@ from pymcast._errors import closed
 from pymcast._keywords import (
     CaptureKeywords,
     DestinationLike,
+    DiscoveryKeywords,
+    DoctorKeywords,
     InterfaceLike,
     MembershipLike,
     PayloadLike,
@@ -264,10 +266,10 @@ class Discovery:
         interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
         *,
         ask: bool = False,
-        name: str | None = None,
         file: str | PathLike[str] | None = None,
+        **settings: Unpack[DiscoveryKeywords],
     ) -> None:
-        self._discovery = pymcast.Discovery(interface, ask=ask, name=name, file=file)
+        self._discovery = pymcast.Discovery(interface, ask=ask, file=file, **settings)
         self._changes: _Waits[pymcast.DiscoveryEvent | None] = _Waits("pymcast discovery")
 
     async def next(self) -> pymcast.DiscoveryEvent | None:
@@ -307,29 +309,22 @@ async def discover(
     interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
     *,
     ask: bool = True,
-    name: str | None = None,
+    **settings: Unpack[DiscoveryKeywords],
 ) -> list[pymcast.Discovered]:
     """Returns what announces itself within `timeout` seconds, as `pymcast.discover`."""
-    async with Discovery(interface, ask=ask, name=name) as discovery:
+    async with Discovery(interface, ask=ask, **settings) as discovery:
         await asyncio.sleep(timeout)
         return discovery.entries()
 
 
 async def doctor(
-    membership: MembershipLike | None = None,
-    *,
-    pid: int | None = None,
-    port: int | None = None,
-    file: str | PathLike[str] | None = None,
-    listen: float = 5.0,
+    membership: MembershipLike | None = None, **settings: Unpack[DoctorKeywords]
 ) -> pymcast.Report:
     """Finds out why multicast does not arrive, as `pymcast.doctor`, in a thread.
 
-    If the call is cancelled, the thread still runs for up to `listen` seconds.
+    If the call is cancelled, the thread still runs for up to `listen` seconds, or until `soak` ends.
     """
-    return await asyncio.to_thread(
-        pymcast.doctor, membership, pid=pid, port=port, file=file, listen=listen
-    )
+    return await asyncio.to_thread(partial(pymcast.doctor, membership, **settings))
 
 
 class Sender:
