@@ -121,7 +121,7 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     ptp.into_iter().chain(own).chain(others).chain(macvlan).chain(elsewhere).chain(carrier).collect()
 }
 
-/// Returns what is known of tunnels. It is no reason to expect a protocol that sends rarely.
+/// Returns what is known of tunnels. That does not make silence of a protocol that sends rarely a fault.
 fn tunnel_hint(link: &Link) -> String {
     let flag = if link.interface.multicast { "" } else { " without the flag MULTICAST" };
     format!(

@@ -663,7 +663,7 @@ impl Driver {
     }
 }
 
-/// What came from a tunnel: one event, or several datagrams that differ in their payloads and consecutive numbers only.
+/// One event of a tunnel, or several datagrams that differ in their payloads and consecutive numbers only.
 struct TunnelRun<'a> {
     events: &'a [TunnelEvent],
     /// Where the payloads are, if there are several.
@@ -673,7 +673,7 @@ struct TunnelRun<'a> {
 }
 
 impl<'a> TunnelRun<'a> {
-    /// Finds what came together, and writes the payloads of each run one after the other.
+    /// Finds the datagrams that can be passed on together, and writes the payloads of each run one after the other.
     fn gather(events: &'a [TunnelEvent], payloads: &mut Vec<u8>) -> Vec<Self> {
         payloads.clear();
         let (mut runs, mut rest) = (Vec::new(), events);
