@@ -39,9 +39,9 @@ pub(crate) trait Peers: Sized {
     type Peer: Clone;
     /// Each protocol has entries of its own.
     const PROTOCOLS: &'static [DiscoveryProtocol];
-    /// What may happen in this time: that a peer is listed by an announcement, and that one that crashed is listed no longer. `None` if
-    /// the protocol has no announcements, or a crashed peer is listed for longer than a test runs.
+    /// A peer is listed this time after it has started. `None`: it announces nothing.
     const ANNOUNCED: Option<Duration>;
+    /// A peer that crashed is not listed after this time. `None`: it takes longer than a test may run.
     const LAPSES: Option<Duration>;
     /// Whether peers answer questions.
     const ANSWERS: bool;
