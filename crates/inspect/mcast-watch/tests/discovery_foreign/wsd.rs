@@ -96,7 +96,7 @@ for line in sys.stdin:
     for it in found:
         types = " ".join(sorted(kind.getLocalname() for kind in it.getTypes()))
         scopes = " ".join(sorted(scope.getValue() for scope in it.getScopes()))
-        lines.append(f"{it.getEPR()} at {' '.join(it.getXAddrs())}: {types}; {scopes}")
+        lines.append(f"{it.getEPR()} at {' '.join(it.getXAddrs())}: {types} ({scopes})")
     print("|".join(lines), flush=True)
 "#;
 
@@ -118,7 +118,7 @@ impl Device {
         let types: Vec<_> = types.iter().copied().collect();
         let scopes: Vec<_> = scopes.iter().map(String::as_str).collect();
         let (types, scopes) = (types.join(" "), scopes.join(" "));
-        format!("{id} at http://10.0.0.{}:{port}/service: {types}; {scopes}", number + 1)
+        format!("{id} at http://10.0.0.{}:{port}/service: {types} ({scopes})", number + 1)
     }
 }
 
@@ -173,7 +173,7 @@ impl Peers for WsDiscovery {
             values.into_iter().collect::<Vec<_>>().join(" ")
         };
         let [url, types, scopes] = ["url", "type", "scope"].map(values);
-        vec![format!("{} at {url}: {types}; {scopes}", entry.key.id)]
+        vec![format!("{} at {url}: {types} ({scopes})", entry.key.id)]
     }
 }
 
