@@ -159,7 +159,7 @@ fn reports_of_measurements_fit_the_terminal() {
         for ended in [sent, receiver.end().succeeded()] {
             let text = ended.text();
             // Lines that continue below.
-            assert!(text.lines().filter(|line| line.starts_with("    ")).count() > 0, "{text}");
+            assert!(text.lines().any(|line| line.starts_with("    ")), "{text}");
             assert_fits(text, 60, |_| false);
         }
     }
