@@ -101,8 +101,8 @@ struct TopOutput {
 
     /// Serve a page that shows the network live [default ADDRESS: localhost:9476]
     ///
-    /// Without a terminal, print nothing. At an address that other machines can reach, browsers need the token in the URL
-    /// that is printed.
+    /// Its URL is printed; without a terminal, no streams are. At an address that other machines can reach, browsers need the
+    /// token in that URL.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
