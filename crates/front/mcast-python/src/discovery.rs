@@ -37,21 +37,21 @@ pub(crate) struct DiscoveryHandle {
 #[pymethods]
 impl DiscoveryHandle {
     #[new]
-    #[pyo3(signature = (interfaces, ask, name, file, selected, added, join))]
+    #[pyo3(signature = (interfaces, name, file, selected, added, switches))]
     fn new(
         py: Python<'_>,
         interfaces: Vec<Selector>,
-        ask: bool,
         name: Option<String>,
         file: Option<PathBuf>,
         selected: (Vec<String>, Vec<String>),
         added: (Vec<u8>, Vec<u16>),
-        join: bool,
+        switches: (bool, bool),
     ) -> PyResult<Self> {
         let interfaces = interfaces.into_iter().map(|interface| interface.0).collect();
         let kinds = named(&selected.0, &DiscoveredKind::ALL)?;
         let protocols = named(&selected.1, &DiscoveryProtocol::ALL)?;
         let (more_domains, universes) = added;
+        let (ask, join) = switches;
         let mut options = DiscoveryOptions { interfaces, ask, name, join, universes, ..Default::default() };
         options.protocols.clone_from(&protocols);
         options.domains.extend(more_domains);

@@ -112,7 +112,7 @@ class Discovery:
         if any(not 1 <= each <= 63_999 for each in universes):
             raise ValueError("an sACN universe is 1 to 63999")
         self._handle = DiscoveryHandle(
-            several(interface), ask, name, file, (kinds, protocols), (domains, universes), join
+            several(interface), name, file, (kinds, protocols), (domains, universes), (ask, join)
         )
 
     def next(self, timeout: float | None = None) -> DiscoveryEvent | None:

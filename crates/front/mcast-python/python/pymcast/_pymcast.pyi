@@ -1867,12 +1867,11 @@ class DiscoveryHandle:
     def __new__(
         cls,
         interfaces: Sequence[InterfaceLike],
-        ask: bool,
         name: str | None,
         file: str | PathLike[str] | None,
         selected: tuple[Sequence[str], Sequence[str]],
         added: tuple[Sequence[int], Sequence[int]],
-        join: bool,
+        switches: tuple[bool, bool],
     ) -> Self: ...
     def next(self, timeout: float | None) -> tuple[str, str] | None:
         """Returns the next change as its name and JSON, or None at the end of a file."""
