@@ -256,7 +256,6 @@ pub(crate) mod plain {
     }
 
     /// Returns nothing: these systems do not count the sockets that have joined a group.
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
     pub fn shared() -> io::Result<Vec<(InterfaceIndex, Group)>> {
         Ok(Vec::new())
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from os import PathLike
-from typing import Literal, TypedDict, TypeVar, Union
+from typing import Literal, TypedDict, TypeVar, Union, cast
 
 from pymcast._pymcast import Group, Interface, Keys, Membership
 from pymcast._typing import Buffer
@@ -51,8 +51,10 @@ def several(given: T | Iterable[T] | None) -> list[T]:
     """Returns one or several values, or none, as a list. A text is one value."""
     if given is None:
         return []
-    if isinstance(given, Iterable) and not isinstance(given, str):
-        return list(given)
+    if isinstance(given, str):
+        return [cast("T", given)]
+    if isinstance(given, Iterable):
+        return list(cast("Iterable[T]", given))
     return [given]
 
 
