@@ -79,13 +79,18 @@ impl Trails {
         Self { relay, last: 0, origins: LruCache::new(MAX_ORIGINS) }
     }
 
+    /// Returns whether a datagram with this trail has been sent by this relay.
+    fn has_sent(&self, trail: &RelayPath) -> bool {
+        trail.relays().contains(&self.relay)
+    }
+
     /// Returns how many datagrams with consecutive numbers have not been here, up to the first one that has. Nothing is
     /// recorded.
     pub(crate) fn count_new(&self, trail: &RelayPath, datagrams: u64) -> u64 {
         if trail.relays().is_empty() {
             return datagrams;
         }
-        if trail.relays().contains(&self.relay) {
+        if self.has_sent(trail) {
             return 0;
         }
         let window = self.origins.peek(&trail.origin);
@@ -109,7 +114,7 @@ impl Trails {
         if trail.relays().is_empty() {
             return Ok(());
         }
-        if trail.relays().contains(&self.relay) {
+        if self.has_sent(trail) {
             return Err(RefusalReason::Returned);
         }
         let window = self.origins.get_or_insert_mut(trail.origin, || SequenceWindow::new(WINDOW));

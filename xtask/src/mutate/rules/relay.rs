@@ -451,8 +451,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     RELAY.rule(
         "a datagram does not come back through tunnels",
-        "if trail.relays().contains(&self.relay) {",
-        "if false {",
+        "trail.relays().contains(&self.relay)",
+        "false",
+    ),
+    RELAY.rule(
+        "of a buffer, what came by another tunnel before is not forwarded again",
+        "window.map_or(number > 0, |window| window.is_new(number))",
+        "window.map_or(number > 0, |_| number > 0)",
     ),
     RELAY.rule(
         "a datagram that comes by two tunnels is forwarded once",

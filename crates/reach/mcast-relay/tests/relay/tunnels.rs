@@ -216,8 +216,10 @@ proptest! {
 
     #[test]
     fn what_arrives_together_is_forwarded_as_if_it_came_one_by_one(buffers in buffers()) {
-        let rule = "239.1.2.0/30:5000 from eth0,tunnel:a,tunnel:b to eth0,tunnel:a,tunnel:b repair 200ms";
-        let (mut together, mut single) = (relay(rule), relay(rule));
+        let (mut together, mut single) = (relay(RULE), relay(RULE));
+        let first = Buffer { leg: 1, trail: RelayPath::new(9, 1, &[9]).unwrap(), destination: GROUP, datagrams: vec![*b"ab", *b"cd"] };
+        prop_assert_eq!(pass(&mut together, &first, true).len(), 2);
+        prop_assert_eq!(pass(&mut single, &first, false).len(), 2);
         for buffer in &buffers {
             prop_assert_eq!(pass(&mut together, buffer, true), pass(&mut single, buffer, false), "{:?}", buffer);
         }
