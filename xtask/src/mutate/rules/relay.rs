@@ -455,7 +455,7 @@ pub(super) const RULES: &[Rule] = &[
         "false",
     ),
     RELAY.rule(
-        "of a buffer, what came by another tunnel before is not forwarded again",
+        "of a buffer, what another tunnel has brought before is not forwarded again",
         "window.map_or(number > 0, |window| window.is_new(number))",
         "window.map_or(number > 0, |_| number > 0)",
     ),
