@@ -135,7 +135,7 @@ fn run_once(network: &TunnelNetwork, bench: &Bench, carrier: Carrier, link: Link
     sender.set_multicast_ttl_v4(8)?;
     let receiver = network.receiver.run(|| UdpSocket::bind(GROUP))??;
     receiver.join_multicast_v4(&[239, 77, 0, 1].into(), &[10, 77, 1, 2].into())?;
-    // What is late arrives together with what follows. Only what the ways lose counts as lost.
+    // Datagrams that were delayed arrive in a burst. Only those that are lost on the way may count as lost.
     set_buffer(&receiver, RECEIVE_BUFFER)?;
     wait_until_forwarding(&sender, &receiver)?;
     let mut values = delays(&sender, receiver, bench.options.window())?;

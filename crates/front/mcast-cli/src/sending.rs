@@ -137,8 +137,7 @@ fn warn_of_interfaces(interfaces: impl Iterator<Item = Interface>, console: &Con
                         .warn(format_args!("{name} has no carrier: the system discards what is sent there"));
                 }
                 Warning::NotMulticast => {
-                    console
-                        .warn(format_args!("{name} is without the flag MULTICAST: it may carry no groups"));
+                    console.warn(format_args!("{name} lacks the flag MULTICAST: groups may not get through"));
                 }
                 _ => {}
             }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import lab
@@ -12,31 +14,40 @@ import pymcast
 import pytest
 
 
-def reverse_path_filter(value: str) -> None:
-    Path("/proc/sys/net/ipv4/conf/two/rp_filter").write_text(value, encoding="ascii")
-
-
-def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: int) -> None:
-    group, stop = "239.23.0.1", threading.Event()
-    # What the other host sends by its link "two" comes from an address that belongs to link "one".
-    sender = other.run(
-        lambda: pymcast.Sender(f"{group}%two:{port}", source_address=lab.address("one", 2))
-    )
+@contextlib.contextmanager
+def talking(sender: pymcast.Sender) -> Iterator[None]:
+    """Sends 50 datagrams a second meanwhile."""
+    stop = threading.Event()
 
     def talk() -> None:
         while not stop.wait(0.02):
             sender.send(b"x")
 
-    talking = threading.Thread(target=talk)
-    reverse_path_filter("1")
-    talking.start()
+    thread = threading.Thread(target=talk)
+    thread.start()
     try:
-        report = pymcast.doctor(f"{group}%two:{port}", listen=2)
+        yield
     finally:
         stop.set()
-        talking.join()
-        reverse_path_filter("0")
+        thread.join()
 
+
+def reverse_path_filter(value: str) -> None:
+    Path("/proc/sys/net/ipv4/conf/two/rp_filter").write_text(value, encoding="ascii")
+
+
+def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: int) -> None:
+    group = "239.23.0.1"
+    # What the other host sends by its link "two" comes from an address that belongs to link "one".
+    sender = other.run(
+        lambda: pymcast.Sender(f"{group}%two:{port}", source_address=lab.address("one", 2))
+    )
+    reverse_path_filter("1")
+    try:
+        with talking(sender):
+            report = pymcast.doctor(f"{group}%two:{port}", listen=2)
+    finally:
+        reverse_path_filter("0")
     found = {finding.id: finding for finding in report.findings}
     assert "reverse-path-filter" in found, str(report)
     finding = found["reverse-path-filter"]
@@ -50,41 +61,21 @@ def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: in
 
 
 def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
-    group, stop = "239.23.0.2", threading.Event()
+    group = "239.23.0.2"
     sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
-
-    def talk() -> None:
-        while not stop.wait(0.02):
-            sender.send(b"x")
-
-    talking = threading.Thread(target=talk)
-    talking.start()
-    try:
+    with talking(sender):
         report = pymcast.doctor((group, port), listen=1)
-    finally:
-        stop.set()
-        talking.join()
     assert report.faults == (), str(report)
     assert any(each.layer == "socket" for each in report.observations), str(report)
 
 
 def test_a_membership_is_examined_on_each_interface(other: lab.Host, port: int) -> None:
-    group, stop = "239.23.0.4", threading.Event()
+    group = "239.23.0.4"
     sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
-
-    def talk() -> None:
-        while not stop.wait(0.02):
-            sender.send(b"x")
-
-    talking = threading.Thread(target=talk)
-    talking.start()
-    try:
+    with talking(sender):
         on_one = pymcast.doctor((group, port), interface="one", listen=1)
         on_two = pymcast.doctor((group, port), interface=["two"], listen=1, experiments=False)
         on_both = pymcast.doctor((group, port), interface=["one", "two"], listen=1)
-    finally:
-        stop.set()
-        talking.join()
     assert on_one.faults == (), str(on_one)
     for report in (on_two, on_both):
         assert [each.id for each in report.faults] == ["joined-other-interface"], str(report)

@@ -265,7 +265,7 @@ fn an_interface_that_may_carry_no_groups_is_warned_of_when_sending() {
     };
     assert_eq!(warnings("239.255.1.3:5000", "eth0"), [""; 0]);
     ip("link set eth0 multicast off");
-    let expected = "warning: eth0 is without the flag MULTICAST: it may carry no groups";
+    let expected = "warning: eth0 lacks the flag MULTICAST: groups may not get through";
     assert_eq!(warnings("239.255.1.3:5000", "eth0"), [expected]);
     assert_eq!(warnings("10.0.0.2:5000", "eth0"), [""; 0]);
     // The other end is down.

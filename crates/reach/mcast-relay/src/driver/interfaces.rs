@@ -22,7 +22,7 @@ const CONTAINER_GONE: &str = "its container has stopped or started again";
 /// Why a leg is closed that is opened again at once. One that was not open is not reported.
 const REPLACED: &str = "the interface was replaced";
 /// What is reported of a leg that forwards like any other, because the flag does not say what the link does.
-const NOT_MULTICAST: &str = "the interface is without the flag MULTICAST: it may carry no groups";
+const NOT_MULTICAST: &str = "the interface lacks the flag MULTICAST, so groups may not get through";
 const WITHOUT_MULTICAST: &str = "WireGuard sends a group only to the peer whose AllowedIPs contain it: name the hosts behind \
                                  it instead (`to udp://HOST:PORT`), or run a relay at both ends, with a tunnel between \
                                  them (`to tunnel:NAME`)";

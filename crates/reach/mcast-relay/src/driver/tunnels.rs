@@ -734,3 +734,66 @@ impl fmt::Debug for Tunnels {
         f.debug_struct("Tunnels").field("up", &self.up).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A datagram of one of two flows, by its number in the tunnel; a reply has none.
+    fn datagram(source: u16, number: Option<u64>, length: usize) -> TunnelEvent {
+        let relays: &[u64] = if number.is_some() { &[7] } else { &[] };
+        let trail = RelayPath::new(7, number.unwrap_or_default(), relays).unwrap_or_default();
+        let source = SocketAddr::from(([10, 0, 0, 1], source));
+        let destination = SocketAddr::from(([239, 1, 2, 3], 5000));
+        let payload = vec![number.unwrap_or_default() as u8; length].into();
+        let datagram =
+            TunnelDatagram { trail, path: 1, to_path: None, hop_limit: 8, source, destination, payload };
+        TunnelEvent::Datagram { link: LinkId(0), datagram }
+    }
+
+    #[test]
+    fn a_run_has_one_flow_one_length_and_consecutive_numbers() {
+        let unanswered = || TunnelEvent::Unanswered { link: LinkId(0) };
+        let other_link = || match datagram(1, Some(3), 4) {
+            TunnelEvent::Datagram { datagram, .. } => TunnelEvent::Datagram { link: LinkId(1), datagram },
+            event => event,
+        };
+        for (next, expected) in [
+            (datagram(1, Some(3), 4), 3),
+            (datagram(1, Some(4), 4), 2),
+            (datagram(1, Some(2), 4), 2),
+            (datagram(1, Some(3), 3), 2),
+            (datagram(2, Some(3), 4), 2),
+            (datagram(1, None, 4), 2),
+            (other_link(), 2),
+            (unanswered(), 2),
+        ] {
+            assert_eq!(count_together(&[datagram(1, Some(1), 4), datagram(1, Some(2), 4), next]), expected);
+        }
+        // Replies, and datagrams without content, are passed on one by one.
+        assert_eq!(count_together(&[datagram(1, None, 4), datagram(1, None, 4)]), 1);
+        assert_eq!(count_together(&[datagram(1, Some(1), 0), datagram(1, Some(2), 0)]), 1);
+        let many: Vec<_> = (1..100).map(|number| datagram(1, Some(number), 1_000)).collect();
+        assert_eq!(count_together(&many), PASSED_TOGETHER / 1_000);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_contain_each_event_once_in_order_with_its_payload(
+            drawn in prop::collection::vec((1_u16..3, prop::option::of(1_u64..6), 0_usize..3), 0..40),
+        ) {
+            let event = |(source, number, length): (u16, Option<u64>, usize)| datagram(source, number, length);
+            let events: Vec<_> = drawn.into_iter().map(event).collect();
+            let mut payloads = vec![9; 3];
+            let runs = TunnelRun::gather(&events, &mut payloads);
+            let in_runs: Vec<_> = runs.iter().flat_map(|run| run.events).collect();
+            prop_assert_eq!(in_runs, events.iter().collect::<Vec<_>>());
+            for TunnelRun { events, bytes, segment } in runs.iter().filter(|run| run.events.len() > 1) {
+                let expected: Vec<_> = events.iter().map(payload_of).collect();
+                prop_assert_eq!(payloads[bytes.clone()].chunks(*segment).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+}
