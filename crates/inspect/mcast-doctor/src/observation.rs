@@ -19,6 +19,10 @@ use crate::wire::{Flow, FlowKey, Wire};
 use crate::{Evidence, EvidenceKind, Options};
 pub(crate) use mcast_host::{ProcessState, RunState};
 
+/// The smallest receive buffer that Linux grants, as passed to `SO_RCVBUF`: it takes 2,304 bytes on all 64-bit processors, a few more
+/// where an `sk_buff` is larger.
+const SMALLEST_RECEIVE_BUFFER: usize = 1_280;
+
 /// Everything that an examination observed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observation {
@@ -439,6 +443,11 @@ impl Program {
         self.socket_at(flow.key.source.port())
     }
 
+    /// Returns whether one of its sockets has joined a group.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.sockets.iter().any(|socket| !socket.memberships.is_empty())
+    }
+
     /// Returns the only socket that is bound to a port.
     pub(crate) fn socket_at(&self, port: u16) -> Option<&ProgramSocket> {
         let mut sockets =
@@ -475,6 +484,13 @@ impl ProgramSocket {
     /// Returns whether the socket had joined no group, neither at first nor at last.
     pub(crate) fn never_joined(&self) -> bool {
         self.memberships.is_empty() && self.memberships_after.is_empty()
+    }
+
+    /// Returns whether the socket receives nothing, and has joined groups for the sake of the network, as those of `mcast discover`
+    /// and `mcast top --join` have, which read the datagrams elsewhere: it has the smallest receive buffer, and has dropped nothing.
+    pub(crate) fn only_keeps_memberships(&self) -> bool {
+        let is_smallest = self.receive_buffer.is_some_and(|bytes| bytes <= SMALLEST_RECEIVE_BUFFER);
+        is_smallest && !self.never_joined() && self.drops.0 == 0
     }
 
     /// Returns the group that the socket is bound to, if it is bound to one.

@@ -22,8 +22,6 @@ pub struct Options {
     /// Whether to make experiments: temporary nftables rules that count packets as long as the examination runs, and
     /// another report for a group that is silent or has stopped. Default: true. The report lists them.
     pub experiments: bool,
-    /// A process whose sockets are not examined beside those of all others, because it has joined groups only to watch them.
-    pub except: Option<u32>,
 }
 
 impl Default for Options {
@@ -34,7 +32,6 @@ impl Default for Options {
             membership_interval: Duration::from_secs(260),
             soak: false,
             experiments: true,
-            except: None,
         }
     }
 }

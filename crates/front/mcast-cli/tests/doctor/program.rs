@@ -1,7 +1,7 @@
 //! Examination of running programs, and of programs that the doctor starts.
 
-use crate::patient::{Ward, events, ids};
-use crate::support::{eventually, mcast, program};
+use crate::patient::{GROUP, Ward, events, ids};
+use crate::support::{eventually, mcast, program, start};
 
 /// A Python program that binds to a unicast address, and waits until it is ended.
 const BOUND_TO_UNICAST: &str = "\
@@ -23,6 +23,35 @@ fn the_sockets_of_a_program_are_examined_by_port_and_by_process() {
         assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
     }
     running.child.kill().unwrap();
+}
+
+/// A Python program that joins a group for a switch or a router, with a socket that is not bound.
+const ONLY_JOINED: &str = "\
+import socket, signal
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.255.2.3') + socket.inet_aton('10.0.0.2'))
+print('ready', flush=True)
+signal.pause()";
+
+/// Programs that join to watch the network, our own among them, have sockets that receive nothing on purpose.
+#[test]
+fn a_socket_that_only_keeps_a_membership_is_not_at_fault() {
+    let ward = Ward::new().streaming();
+    let host = &ward.lan.b;
+    let joined = |group: &str| host.read_proc_net("igmp").unwrap().contains(group);
+    let running = [start(host, &["top", "--join", GROUP, "--json"]), start(host, &["discover", "--watch"])];
+    eventually("memberships", || joined("0302FFEF") && joined("FAFFFFEF"));
+    let ended = ward.doctor(&["-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(0), Vec::new()), "{ended:?}");
+    let unbound = program(host, "python3", &["-c", ONLY_JOINED], false);
+    unbound.stdout.wait_for("ready");
+    let ended = ward.doctor(&["-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(0), vec!["not-bound".to_owned()]), "{ended:?}");
+    assert_eq!(events(&ended, "finding")[0]["severity"], "note", "{ended:?}");
+    for program in running {
+        program.child.kill().unwrap();
+    }
+    unbound.child.kill().unwrap();
 }
 
 #[test]

@@ -73,7 +73,9 @@ fn unbound_finding(
     let cause = format!(
         "{owner} has joined {group} on {interface} with a socket that is not bound to a port, so it receives nothing."
     );
-    let finding = Finding::fault(Id::NotBound, cause)
+    // Many programs join with such a socket on purpose, for a switch or a router. It is a fault only where somebody has asked.
+    let severity = if observation.is_survey { Severity::Note } else { Severity::Fault };
+    let finding = Finding::new(Id::NotBound, severity, cause)
         .on_interface(interface)
         .for_group(to)
         .in_program(owner)

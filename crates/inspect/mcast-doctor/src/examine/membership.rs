@@ -279,8 +279,10 @@ pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>
     program::add_socket_options(&mut before);
     // Why they are not visible is in the report on the machine.
     let mut programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
-    let except = options.except.map(|process| format!("({process})"));
-    programs.retain(|program| !except.as_ref().is_some_and(|process| program.name.ends_with(process)));
+    for program in &mut programs {
+        program.sockets.retain(|socket| !socket.only_keeps_memberships());
+    }
+    programs.retain(Program::has_joined);
     let raw = of_all().unwrap_or_default();
     let datagrams = match programs.is_empty() {
         true => None,

@@ -372,12 +372,12 @@ fn record_idle_program(observation: &Observation, report: &mut Report) {
     if report.findings.iter().any(is_faulty) {
         return;
     }
-    let is_idle = report.flows.is_empty() && observation.interests().is_empty();
+    // In a survey, nobody has asked about the program.
+    let is_idle = !observation.is_survey && report.flows.is_empty() && observation.interests().is_empty();
     if let Some(program) = observation.program().filter(|_| is_idle) {
         let what = format!("whether {} receives or sends multicast", program.name);
-        let has_joined = program.sockets.iter().any(|socket| !socket.memberships.is_empty());
         // Routing daemons join in this way.
-        let joined = if has_joined { "joined groups without a port" } else { "joined no group" };
+        let joined = if program.has_joined() { "joined groups without a port" } else { "joined no group" };
         let why = format!("its sockets have {joined}, and none of their datagrams to groups was seen");
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }

@@ -79,10 +79,9 @@ pub(crate) fn all_joined(machine: &Snapshot) -> Result<(Vec<Program>, Visibility
     for socket in survey.sockets(|inode, _| survey.owners.contains_key(&inode)) {
         programs.entry(socket.owner.clone()).or_default().push(socket);
     }
-    let joined = |sockets: &Vec<ProgramSocket>| sockets.iter().any(|socket| !socket.memberships.is_empty());
     let program =
         |(name, sockets)| Program { name, sockets, visible: true, is_one: true, ..Program::default() };
-    let programs = programs.into_iter().filter(|(_, sockets)| joined(sockets)).map(program).collect();
+    let programs = programs.into_iter().map(program).filter(Program::has_joined).collect();
     Ok((programs, survey.visibility))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use mcast::joined::{Holder, Memberships, Watcher};
-use mcast::{Group, InterfaceIndex, Membership, MembershipStatus, Receiver, SourceFilter};
+use mcast::{Group, InterfaceIndex, Membership, MembershipStatus, Receiver, ReceiverBuilder, SourceFilter};
 use mcast_capture::Frame;
 use mcast_group::SafeText;
 use mcast_packet::Packet;
@@ -43,10 +43,16 @@ impl HeldMemberships {
             });
             ports[position].push(membership.address.port);
         }
-        let builder = Receiver::builder().join_all(held).follow(follow).allow_any_source(any_source);
+        let builder = Self::builder().join_all(held).follow(follow).allow_any_source(any_source);
         let receiver =
             builder.build_raising_limit().map_err(|error| with_requested_port(error, memberships))?;
         Ok(Self { receiver, ports })
+    }
+
+    /// Returns the builder of such a receiver. The smallest receive buffer shows everybody that nothing is received: the doctor
+    /// does not expect it of such a socket.
+    pub(super) fn builder() -> ReceiverBuilder {
+        Receiver::builder().receive_buffer(1)
     }
 
     /// Returns the state of the memberships, with the ports requested.

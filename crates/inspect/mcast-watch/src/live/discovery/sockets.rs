@@ -13,7 +13,7 @@ use mcast::{
 
 use mcast_packet::payload::Rtps;
 
-use super::super::memberships::unused_port;
+use super::super::memberships::{HeldMemberships, unused_port};
 use super::super::{LiveError, selected_interfaces};
 use super::DiscoveryOptions;
 use super::groups::groups;
@@ -37,6 +37,8 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct DiscoverySockets {
     receiver: Option<Receiver>,
+    /// Joins the groups whose datagrams are captured.
+    held: Option<Receiver>,
     /// Whether the datagrams of groups are captured, so that those of the receiver are copies.
     is_captured: bool,
     selectors: Vec<InterfaceSelector>,
@@ -55,6 +57,7 @@ impl DiscoverySockets {
     pub(super) fn open(options: &DiscoveryOptions, is_captured: bool) -> Result<Self, LiveError> {
         let mut sockets = Self {
             receiver: None,
+            held: None,
             is_captured,
             selectors: options.interfaces.clone(),
             watcher: InterfaceWatcher::new()?,
@@ -81,17 +84,23 @@ impl DiscoverySockets {
             let with_broadcasts = builder.clone().listen(HostAddr::broadcast(ART_NET));
             with_broadcasts.build_raising_limit().or_else(|_| builder.build_raising_limit())?
         };
-        let elsewhere = if self.is_captured { Some(unused_port().map_err(LiveError::Port)?) } else { None };
-        let mut held = BTreeSet::new();
+        let elsewhere = match self.is_captured {
+            false => None,
+            true => Some((
+                HeldMemberships::builder().follow(true).build_raising_limit()?,
+                unused_port().map_err(LiveError::Port)?,
+            )),
+        };
+        let mut joined = BTreeSet::new();
         let wanted = |protocol| options.protocols.is_empty() || options.protocols.contains(&protocol);
         let groups = groups(&options.domains, &options.universes);
         for (protocol, address) in groups.into_iter().filter(|(protocol, _)| wanted(*protocol)) {
-            let mut at = address;
             // What is captured need not be received, too. Questions of mDNS are sent from its port.
-            if let Some(port) = elsewhere.filter(|_| address.port != MDNS) {
-                at.port = port;
-            }
-            if !held.insert(at) {
+            let (receiver, at) = match &elsewhere {
+                Some((held, port)) if address.port != MDNS => (held, GroupAddr { port: *port, ..address }),
+                _ => (&receiver, address),
+            };
+            if !joined.insert(at) {
                 self.joined.push((protocol, address));
                 continue;
             }
@@ -113,6 +122,7 @@ impl DiscoverySockets {
             }
         }
         self.receiver = Some(receiver);
+        self.held = elsewhere.map(|(held, _)| held);
         Ok(())
     }
 
@@ -148,6 +158,10 @@ impl DiscoverySockets {
         wait: Duration,
         mut handle: impl FnMut(&DiscoveryDatagram<'_>),
     ) -> mcast::Result<()> {
+        // It follows its interfaces while it receives.
+        if let Some(held) = &self.held {
+            held.recv_batch(&mut self.batch, Some(Duration::ZERO))?;
+        }
         if let Some(receiver) = &self.receiver {
             let mut wait = if self.is_captured { Duration::ZERO } else { wait };
             for _ in 0..BATCHES_PER_TURN {

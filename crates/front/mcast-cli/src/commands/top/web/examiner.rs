@@ -36,9 +36,7 @@ impl Examiner {
         sys::spawn("examiner", move || {
             // What it lacks is a part that is not examined.
             let _ = sys::keep_rights(&[&sys::INSPECT_PROCESSES[..], &[Capability::NetRaw]].concat());
-            let options = Options::default().listening(LISTENS).with(|options| {
-                (options.experiments, options.except) = (false, Some(std::process::id()));
-            });
+            let options = Options::default().listening(LISTENS).with(|options| options.experiments = false);
             loop {
                 let report = examine_programs(&options, &mut |_| ControlFlow::Continue(()));
                 let report = report.map_err(|error| error.to_string()).map(|mut report| {
