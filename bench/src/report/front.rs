@@ -76,7 +76,7 @@ const PLOTS: [Plot; 6] = [
         heading: "Forwarding",
         about: "`mcast relay` forwards 200 groups from one network to another, compared with kernel forwarding and one socat \
                 per group.",
-        tables: &["relay-b", "relay-a"],
+        tables: &["relay-b", "relay-a", "relay-tunnel-a"],
         goals: &["relay-", "http-", "bridge-"],
         draw: forwarding,
     },
