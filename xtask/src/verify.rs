@@ -155,13 +155,14 @@ pub(crate) fn on_request() -> Vec<Step> {
 
 /// Steps that compile dependencies again, with another compiler or other features, and the seeds and tests that the step `tests`
 /// leaves out.
-pub(crate) fn postponed() -> [Step; 5] {
+pub(crate) fn postponed() -> [Step; 6] {
     [
         dependencies::minimum_version_step(),
         sources::fuzz_step(),
         tests::core_step(),
         tests::second_half_step(),
         tests::variants_step(),
+        tests::engines_step(),
     ]
 }
 
@@ -257,7 +258,7 @@ mod checks {
 
         assert_eq!(
             names,
-            "core, cross:aarch64-apple-darwin, cross:x86_64-unknown-freebsd, fuzz-clippy, instructions, kernel, msrv, packages, seeds, specialists, variants, wine"
+            "core, cross:aarch64-apple-darwin, cross:x86_64-unknown-freebsd, engines, fuzz-clippy, instructions, kernel, msrv, packages, seeds, specialists, variants, wine"
         );
     }
 

@@ -7,6 +7,19 @@ use anyhow::{Context, Result};
 use crate::command::{finish, program};
 use crate::step::{Outcome, RunOptions, Step};
 
+/// The crate whose changes these tests are for, and the one that has them.
+pub(super) const TESTED: &str = "mcast-bridge";
+pub(super) const PACKAGE: &str = "mcast-cli";
+
+/// Returns a filter of nextest that selects the tests of bridges with engines that are killed, fail, or have several nodes, and of the
+/// way back from engines whose contract each merge tests with Redis. They are left to hosted CI and `cargo soak`: the servers need
+/// much of the processors.
+pub(super) fn filter() -> String {
+    format!(
+        "package({PACKAGE}) & binary(bridge) & test(/^((nats|rabbitmq|redis)_cluster|failover|faults|killed|renewed|stored|reverse::(kafka|nats|rabbitmq))::/)"
+    )
+}
+
 const REQUIREMENTS: &str = "crates/reach/mcast-bridge/tests/servers/requirements.txt";
 
 pub(super) fn step() -> Step {

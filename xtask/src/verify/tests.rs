@@ -46,6 +46,24 @@ pub(crate) fn variants_step() -> Step {
     })
 }
 
+/// Runs the tests of bridges that `cargo verify` leaves out.
+pub(crate) fn engines_step() -> Step {
+    Step::new(
+        "engines",
+        "bridges lose nothing when engines are killed, fail, or have several nodes",
+        |options| {
+            if !environment::has_namespaces() {
+                return Ok(Outcome::skipped(environment::NO_NAMESPACES));
+            }
+            let installed = engines::install(options)?;
+            if !matches!(installed.verdict, Verdict::Passed) {
+                return Ok(installed);
+            }
+            run_selected(engines::filter(), engines::PACKAGE, &[], options)
+        },
+    )
+}
+
 /// Compares what is discovered with what other programs show.
 pub(crate) fn specialists_step() -> Step {
     Step::new("specialists", "what is discovered is what the programs for each protocol show", |options| {
@@ -149,19 +167,27 @@ impl Selected {
             // Without nextest, all tests of that crate.
             by_cargo.extend(["--package".to_owned(), package.to_owned()]);
         }
-        let filter = match changed.touched.contains(variants::PACKAGE) {
-            true => filters.join(" | "),
-            false => format!("({}) - ({})", filters.join(" | "), variants::filter()?),
-        };
-        let filter = format!("({filter}) - ({})", specialists::filter());
+        let mut postponed = vec![specialists::filter()];
+        if !changed.touched.contains(variants::PACKAGE) {
+            postponed.push(variants::filter()?);
+        }
+        if !changed.touched.contains(engines::TESTED) {
+            postponed.push(engines::filter());
+        }
+        let filter = format!("({}) - ({})", filters.join(" | "), any_of(&postponed));
         Ok(Self { by_nextest: filtered(filter), by_cargo })
     }
 
     /// Without nextest, all tests.
     fn of_each_merge() -> Result<Self> {
-        let postponed = format!("not ({}) - ({})", variants::filter()?, specialists::filter());
-        Ok(Self { by_nextest: filtered(postponed), ..Self::workspace() })
+        let postponed = any_of(&[variants::filter()?, specialists::filter(), engines::filter()]);
+        Ok(Self { by_nextest: filtered(format!("not ({postponed})")), ..Self::workspace() })
     }
+}
+
+/// Returns a filter of nextest that selects what one of these selects.
+fn any_of(filters: &[String]) -> String {
+    filters.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>().join(" | ")
 }
 
 fn workspace() -> Vec<String> {
