@@ -150,8 +150,8 @@ impl Cache {
         else {
             return;
         };
-        if is_of_host || record.sources.contains(&Some(source)) {
-            record.leave(now, Leaving::Goodbye);
+        if is_of_host || record.is_from(source) {
+            record.withdraw(now, source);
             self.schedule(key);
         } else {
             registry.counts.foreign_goodbyes += 1;

@@ -39,8 +39,8 @@ pub(super) struct Record {
     pub(super) received: Time,
     pub(super) expires: Time,
     pub(super) leaving: Option<Leaving>,
-    /// The latest sender by IPv4, and by IPv6.
-    pub(super) sources: [Option<IpAddr>; 2],
+    /// The latest sender by IPv4, and by IPv6, and when it sent.
+    sources: [Option<(IpAddr, Time)>; 2],
     /// How many questions to keep it were due.
     pub(super) refreshes: u8,
 }
@@ -104,7 +104,7 @@ impl Node {
         if let Some(record) = self.records.get_mut(position) {
             (record.time_to_live, record.received, record.expires) = (time_to_live, now, expires);
             (record.leaving, record.refreshes) = (None, 0);
-            record.sources[usize::from(source.is_ipv6())] = Some(source);
+            record.sources[usize::from(source.is_ipv6())] = Some((source, now));
         }
         true
     }
@@ -172,14 +172,32 @@ impl Record {
 
     /// Returns whether others sent this record than another one. Hosts may send by IPv4 and IPv6.
     pub(super) fn is_from_others(&self, other: &Self) -> bool {
-        let families = || self.sources.iter().zip(&other.sources);
-        let differs = |(a, b): (&Option<IpAddr>, &Option<IpAddr>)| a.is_some() && b.is_some() && a != b;
-        families().any(differs) && !families().any(|(a, b)| a.is_some() && a == b)
+        let families = self.sources.iter().zip(&other.sources);
+        let mut same = families.filter_map(|(a, b)| Some((*a)?.0 == (*b)?.0)).peekable();
+        same.peek().is_some() && same.all(|is_same| !is_same)
     }
 
     /// Returns its latest sender.
     pub(super) fn source(&self) -> Option<IpAddr> {
-        self.sources.into_iter().flatten().next()
+        self.sources.into_iter().flatten().next().map(|(source, _)| source)
+    }
+
+    /// Returns whether this sender has announced it.
+    pub(super) fn is_from(&self, sender: IpAddr) -> bool {
+        self.sources.iter().flatten().any(|(source, _)| *source == sender)
+    }
+
+    /// Withdraws it. Of a record that was announced by IPv4 and by IPv6, a goodbye ends the announcements by its own family: a host
+    /// that loses its addresses of one family says goodbye there, and is silent in the other.
+    pub(super) fn withdraw(&mut self, now: Time, sender: IpAddr) {
+        let family = usize::from(sender.is_ipv6());
+        let [own, other] = [family, 1 - family].map(|family| self.sources[family]);
+        let Some((_, received)) = other.filter(|_| own.is_some()) else {
+            return self.leave(now, Leaving::Goodbye);
+        };
+        self.sources[family] = None;
+        self.received = received;
+        self.expires = self.expires.min(self.stated_end());
     }
 
     /// Returns whether the time to live is more than half over, so that an answer is of use (RFC 6762 section 7.1).

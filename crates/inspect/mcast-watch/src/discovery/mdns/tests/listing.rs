@@ -93,6 +93,30 @@ fn goodbye_of_another_host_is_ignored() {
     assert_eq!(listener.services().len(), 0);
 }
 
+/// A host that loses its IPv6 addresses withdraws all that it announced by IPv6, and is silent by IPv4.
+#[test]
+fn goodbye_of_one_family_leaves_what_the_other_announces_for_its_time_to_live() {
+    let goodbye = PRINTER.map(|line| line.replace(";4500;", ";0;").replace(";120;", ";0;"));
+    let goodbye = goodbye.each_ref().map(String::as_str);
+    let printer = "Office _ipp._tcp printer.local:631 10.0.0.7 fe80::7";
+    let mut listener = Listener::new();
+    listener.hear("10.0.0.7", &PRINTER);
+    listener.wait(60_000);
+    listener.hear("fe80::7", &PRINTER);
+    listener.hear("fe80::7", &goodbye);
+    listener.wait(59_999);
+    assert_eq!(listener.services(), [printer]);
+    listener.wait(1);
+    assert_eq!(listener.services(), ["Office _ipp._tcp"], "two minutes after the announcement by IPv4");
+    listener.hear("fe80::7", &PRINTER);
+    assert_eq!(listener.services(), [printer]);
+    for source in ["fe80::7", "10.0.0.7"] {
+        listener.hear(source, &goodbye);
+    }
+    listener.wait(1_000);
+    assert_eq!((listener.services().len(), listener.list(DiscoveredKind::Host).len()), (0, 0));
+}
+
 #[test]
 fn records_lapse_one_by_one() {
     let mut listener = Listener::new();

@@ -33,7 +33,7 @@ const ADDRESS: &[&str] = &[DEVICE[3]];
 const LISTED: &str = "Cam _http._tcp cam.local:80 10.0.0.7";
 const GOODBYE: &[&str] = &["_http._tcp.local;PTR;0;Cam._http._tcp.local"];
 
-const REPORTS: [Report; 24] = [
+const REPORTS: [Report; 26] = [
     Report {
         title: "novotnyllc/Zeroconf 72, keepsimple1/mdns-sd 54: a goodbye was not noticed",
         steps: &[Hear(HOST, &DEVICE), Hear(HOST, GOODBYE), Wait(1_000)],
@@ -44,6 +44,25 @@ const REPORTS: [Report; 24] = [
         title: "python-zeroconf 475: a goodbye took effect at once, so that another responder could not rescue the record",
         steps: &[Hear(HOST, &DEVICE), Hear(HOST, GOODBYE), Wait(900), Hear(HOST, &DEVICE), Wait(5_000)],
         services: &[LISTED],
+        field: None,
+    },
+    Report {
+        title: "avahi 342: a host whose IPv6 address changes withdraws by IPv6 what it still has by IPv4",
+        steps: &[Hear(HOST, &DEVICE), Hear("fe80::7", &DEVICE), Hear("fe80::7", GOODBYE), Wait(5_000)],
+        services: &[LISTED],
+        field: None,
+    },
+    Report {
+        title: "avahi 677: a service that was published by each family was listed after both had withdrawn it",
+        steps: &[
+            Hear(HOST, &DEVICE),
+            Hear("fe80::7", &DEVICE),
+            Hear(HOST, GOODBYE),
+            Wait(5_000),
+            Hear("fe80::7", GOODBYE),
+            Wait(1_000),
+        ],
+        services: &[],
         field: None,
     },
     Report {
