@@ -177,15 +177,7 @@ impl Registry {
             }
             shelf.bytes = shelf.bytes + bytes - held.bytes;
             held.bytes = bytes;
-            // A shorter lifetime takes effect at once; a longer one when the earlier time comes.
-            if let Some(expires) = expires
-                && held.due.is_none_or(|due| expires < due)
-            {
-                if let Some(due) = held.due.replace(expires) {
-                    self.lapses.remove(&(due, Arc::clone(&key)));
-                }
-                self.lapses.insert((expires, Arc::clone(&key)));
-            }
+            held.schedule(&key, &mut self.lapses);
             let is_lasting = is_announcement && now.since(held.entry.first_seen) >= Self::LASTING;
             let changed = (!before.differences(&held.entry).is_empty())
                 .then(|| DiscoveryEvent::Changed { before: Box::new(before), now: held.entry.clone() });
@@ -221,6 +213,16 @@ impl Registry {
         held.entry.last_seen = now;
         // The place in `lapses` is put back when its time comes.
         held.entry.expires = lifetime.map(|lifetime| now.after(lifetime));
+    }
+
+    /// Ends the lifetime of an entry at this time at the latest.
+    pub(crate) fn end_by(&mut self, key: &DiscoveryKey, time: Time) {
+        let key = Arc::new(key.clone());
+        let shelf = self.shelves.get_mut(key.protocol as usize);
+        if let Some(held) = shelf.and_then(|shelf| shelf.entries.get_mut(&key)) {
+            held.entry.expires = held.entry.expires.or(Some(time)).min(Some(time));
+            held.schedule(&key, &mut self.lapses);
+        }
     }
 
     /// Sets a field of an entry, or removes it.
@@ -339,6 +341,20 @@ impl Registry {
             let Some(oldest) = shelf.entries.first_to_evict().cloned() else { return };
             self.counts.evicted += 1;
             self.remove(&oldest, DepartureReason::Evicted);
+        }
+    }
+}
+
+impl HeldEntry {
+    /// Sees to it that a shorter lifetime takes effect at once; a longer one does when the earlier time comes.
+    fn schedule(&mut self, key: &Arc<DiscoveryKey>, lapses: &mut BTreeSet<(Time, Arc<DiscoveryKey>)>) {
+        if let Some(expires) = self.entry.expires
+            && self.due.is_none_or(|due| expires < due)
+        {
+            if let Some(due) = self.due.replace(expires) {
+                lapses.remove(&(due, Arc::clone(key)));
+            }
+            lapses.insert((expires, Arc::clone(key)));
         }
     }
 }

@@ -13,17 +13,21 @@ const REMARK: &str = "remark";
 /// A role, such as the master of a domain of clocks.
 pub(super) type Role = (DiscoveryPlace, DiscoveryProtocol, UntrustedText);
 
-/// The entries that have announced a role of late.
+/// The entries that have announced a role of late, the latest last.
 #[derive(Debug)]
-pub(super) struct Rivals(Lru<Role, Vec<(DiscoveryKey, Time)>>);
+pub(super) struct Rivals(Lru<Role, Vec<Holder>>);
 
-/// Those that have announced a role and still hold it.
 #[derive(Debug)]
-pub(super) struct Announcers {
-    pub(super) keys: Vec<DiscoveryKey>,
-    /// Whether they are others than before.
-    pub(super) have_changed: bool,
+struct Holder {
+    key: DiscoveryKey,
+    until: Time,
+    is_rival: bool,
 }
+
+/// Those that have announced a role and still hold it, and whether each announces it beside others. One that hands it over to another
+/// does not: it announces nothing after the other has.
+#[derive(Debug)]
+pub(super) struct Announcers(Vec<(DiscoveryKey, bool)>);
 
 impl Rivals {
     const MAX_ROLES: usize = 1_024;
@@ -43,25 +47,43 @@ impl Rivals {
         lifetime: Duration,
     ) -> Announcers {
         let (known, _) = self.0.touch(role, Vec::new);
-        let until = now.after(lifetime);
-        let before = known.len();
-        known.retain(|(_, until)| *until > now);
-        let mut have_changed = known.len() != before;
-        if let Some((_, known)) = known.iter_mut().find(|(other, _)| other == key) {
-            *known = until;
-        } else if known.len() < Self::MAX {
-            known.push((key.clone(), until));
-            known.sort_unstable();
-            have_changed = true;
+        known.retain(|holder| holder.until > now);
+        let at = known.iter().position(|holder| holder.key == *key);
+        let mut own = Holder { key: key.clone(), until: now.after(lifetime), is_rival: false };
+        if let Some(at) = at {
+            own.is_rival = known.remove(at).is_rival;
+            // Others have announced it since this one last did, and not long ago.
+            for other in known.iter_mut().skip(at).filter(|other| other.until.since(now) * 2 >= lifetime) {
+                (own.is_rival, other.is_rival) = (true, true);
+            }
         }
-        Announcers { keys: known.iter().map(|(key, _)| key.clone()).collect(), have_changed }
+        if known.len() < Self::MAX {
+            known.push(own);
+        }
+        let is_contested = known.iter().filter(|holder| holder.is_rival).count() > 1;
+        known.iter_mut().for_each(|holder| holder.is_rival &= is_contested);
+        let mut all: Vec<_> = known.iter().map(|holder| (holder.key.clone(), holder.is_rival)).collect();
+        all.sort_unstable();
+        Announcers(all)
     }
 
     /// Records that an entry has given up a role.
     pub(super) fn resign(&mut self, role: &Role, key: &DiscoveryKey) {
         if let Some(known) = self.0.get_mut(role) {
-            known.retain(|(other, _)| other != key);
+            known.retain(|holder| holder.key != *key);
         }
+    }
+}
+
+impl Announcers {
+    /// Returns all of them, in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &DiscoveryKey> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// Returns those of which the role was taken over, if it has one holder at a time.
+    pub(super) fn ceded(&self, own: &DiscoveryKey) -> impl Iterator<Item = &DiscoveryKey> {
+        self.0.iter().filter(move |(key, is_rival)| key != own && !is_rival).map(|(key, _)| key)
     }
 }
 
@@ -70,24 +92,23 @@ impl Rivals {
 pub(super) fn announce_rival(
     now: Time,
     mut announced: Discovered,
-    rivals: &Announcers,
+    announcers: &Announcers,
     registry: &mut Registry,
     describe: impl Fn(&str) -> String,
 ) {
     let own = announced.key.clone();
-    let remark = |registry: &Registry, key: &DiscoveryKey| {
-        let others = rivals.keys.iter().filter(|other| *other != key);
-        let names = others.filter_map(|other| registry.get(other)).map(|entry| entry.name.to_string());
+    let remark = |registry: &Registry, (key, is_rival): &(DiscoveryKey, bool)| {
+        let others = announcers.0.iter().filter(|(other, is_rival)| *is_rival && other != key);
+        let names = others.filter_map(|(other, _)| registry.get(other)).map(|entry| entry.name.to_string());
         let names = names.collect::<Vec<_>>().join(", ");
-        (!names.is_empty()).then(|| describe(&names))
+        (*is_rival && !names.is_empty()).then(|| describe(&names))
     };
     // As part of the announcement, it changes nothing if it was there before.
-    if let Some(remark) = remark(registry, &own) {
-        announced.add(REMARK, remark);
-    }
+    let of_own = announcers.0.iter().find(|(key, _)| *key == own);
+    announced.add_some(REMARK, of_own.and_then(|announcer| remark(registry, announcer)));
     registry.announce(now, announced);
-    for key in rivals.keys.iter().filter(|key| **key != own && rivals.have_changed) {
-        let remark = remark(registry, key).map(Into::into);
-        registry.set_field(key, REMARK, remark);
+    for announcer in announcers.0.iter().filter(|(key, _)| *key != own) {
+        let remark = remark(registry, announcer).map(Into::into);
+        registry.set_field(&announcer.0, REMARK, remark);
     }
 }

@@ -100,10 +100,10 @@ impl RouterObserver {
             let address = registry.get(key).and_then(|entry| entry.source.ip()).unwrap_or(source);
             (address.is_unspecified(), address)
         };
-        let elected = queriers.keys.iter().min_by_key(|key| rank(key, origin.source, registry)).cloned();
+        let elected = queriers.all().min_by_key(|key| rank(key, origin.source, registry)).cloned();
         let yes_or_no = |key: &DiscoveryKey| if elected.as_ref() == Some(key) { "yes" } else { "no" };
         announced.add(ELECTED, yes_or_no(&announced.key));
-        for other in queriers.keys.iter().filter(|other| **other != announced.key) {
+        for other in queriers.all().filter(|other| **other != announced.key) {
             registry.set_field(other, ELECTED, Some(yes_or_no(other).into()));
         }
         registry.announce(origin.now, announced);
@@ -134,6 +134,10 @@ impl RouterObserver {
             announced.add("virtual address", address);
         }
         let masters = self.rivals.announce(origin.now, role, &announced.key, lifetime);
+        // A master that receives the advertisement of a better one is silent from then on, without a resignation (RFC 9568 section
+        // 6.4.3); one that has failed is, too.
+        let next = origin.now.after(advertisement.interval * 3 / 2);
+        masters.ceded(&announced.key).for_each(|key| registry.end_by(key, next));
         announce_rival(origin.now, announced, &masters, registry, |others| {
             format!("more than one master of virtual router {router}: also {others}")
         });
@@ -308,6 +312,36 @@ mod tests {
     }
 
     #[test]
+    fn master_that_hands_over_is_not_remarked_and_ends_within_an_interval() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            vrrp(&mut bench, 1, 100);
+            bench.wait(1.0);
+        }
+        // A better router takes over, which the first one notices.
+        for _ in 0..3 {
+            vrrp(&mut bench, 2, 200);
+            assert!(bench.of(DiscoveryProtocol::Vrrp).all(|entry| entry.value("remark").is_empty()));
+            bench.wait(1.0);
+        }
+        assert_eq!(bench.names(DiscoveryProtocol::Vrrp), ["10.0.0.2"]);
+        // It resigns, and the first one takes over.
+        vrrp(&mut bench, 2, 0);
+        assert_eq!(bench.names(DiscoveryProtocol::Vrrp).len(), 0);
+        bench.wait(0.6);
+        vrrp(&mut bench, 1, 100);
+        assert_eq!(bench.only(DiscoveryProtocol::Vrrp).value("remark"), "");
+        // It fails, and the second one takes over after three intervals and its skew.
+        bench.wait(3.3);
+        for _ in 0..2 {
+            vrrp(&mut bench, 2, 200);
+            assert!(bench.of(DiscoveryProtocol::Vrrp).all(|entry| entry.value("remark").is_empty()));
+            bench.wait(1.0);
+        }
+        assert_eq!(bench.names(DiscoveryProtocol::Vrrp), ["10.0.0.2"]);
+    }
+
+    #[test]
     fn ospf_routers_are_listed_for_their_dead_interval() {
         let mut hello = vec![0; 44];
         hello[..12].copy_from_slice(&[2, 1, 0, 44, 10, 9, 9, 1, 0, 0, 0, 3]);
@@ -350,7 +384,10 @@ mod tests {
             .map(|entry| (entry.value("state"), entry.value("remark")))
             .collect();
         assert_eq!(states, [("active".into(), String::new()), ("standby".into(), String::new())]);
+        // The standby router takes over, and the first one was active before that.
         bench.datagram("10.0.0.2:1985", "224.0.0.2:1985", &message(16));
+        assert!(bench.of(DiscoveryProtocol::Hsrp).all(|entry| entry.value("remark").is_empty()));
+        bench.datagram("10.0.0.1:1985", "224.0.0.2:1985", &message(16));
         let entry = bench.of(DiscoveryProtocol::Hsrp).next().unwrap();
         assert_eq!(entry.value("remark"), "more than one active router in group 5: also 10.0.0.2");
     }

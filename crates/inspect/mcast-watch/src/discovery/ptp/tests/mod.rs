@@ -72,8 +72,8 @@ fn second_master_in_a_domain_is_remarked_with_both_and_not_in_another_domain() {
             "more than one master in domain 0: also 001122.fffe.000001",
         ]
     );
-    // The remark is one change, not one with each announcement.
-    assert_eq!(bench.events(PTP), "AACA");
+    // The remark is one change of each, not one with each announcement.
+    assert_eq!(bench.events(PTP), "AAACC");
     for _ in 0..6 {
         bench.datagram("10.0.0.2:320", GENERAL, &announce(SECOND, 0));
         bench.wait(2.0);
