@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex, SourceFilter};
+use mcast_packet::gmp::querier::QuerierSettings;
 use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 
 use crate::clock::Time;
 use crate::lru::Lru;
+use crate::queriers::ObservedQuery;
 
 /// A host that has reported membership of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,16 +73,25 @@ pub(crate) struct PacketOrigin {
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Lru<MemberKey, MemberState>,
+    pub(crate) lifetimes: Lifetimes,
     evicted: u64,
 }
 
-impl Members {
-    /// Time after which a host that sends no further reports is no longer considered a member: the group
-    /// membership interval of RFC 3376 section 8.4 with its defaults.
-    pub(crate) const LIFETIME: Duration = Duration::from_secs(260);
+/// How long routers keep a membership that is not reported again, by network, and whether it is one of IPv4.
+#[derive(Debug)]
+pub(crate) struct Lifetimes(Lru<(InterfaceIndex, Option<u16>, bool), Duration>);
 
+impl Lifetimes {
+    /// Returns the group membership interval (RFC 3376 section 8.4) of the latest querier, or that of its defaults.
+    pub(crate) fn of(&self, interface: InterfaceIndex, vlan: Option<u16>, group: IpAddr) -> Duration {
+        let stated = self.0.get(&(interface, vlan, group.is_ipv4()));
+        stated.copied().unwrap_or_else(|| QuerierSettings::default().group_membership_interval())
+    }
+}
+
+impl Members {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { members: Lru::new(capacity), evicted: 0 }
+        Self { members: Lru::new(capacity), lifetimes: Lifetimes(Lru::new(256)), evicted: 0 }
     }
 
     pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
@@ -94,6 +105,11 @@ impl Members {
                 for record in records.iter() {
                     self.record(origin, version, record.group, |before| Interest::after(before, &record));
                 }
+            }
+            GmpMessage::Query(query) if query.group.is_none() => {
+                let network = (origin.interface, origin.vlan, origin.source.is_ipv4());
+                let lifetime = ObservedQuery::new(origin.source, query).membership_interval();
+                *self.lifetimes.0.touch(network, || lifetime).0 = lifetime;
             }
             GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
         }
@@ -115,11 +131,15 @@ impl Members {
     }
 
     pub(crate) fn remove_expired(&mut self, now: Time) {
-        self.members.retain(|_, state| now.since(state.last) < Self::LIFETIME);
+        let lifetimes = &self.lifetimes;
+        self.members.retain(|key, state| {
+            now.since(state.last) < lifetimes.of(key.interface, key.vlan, key.group.addr())
+        });
     }
 
     pub(crate) fn clear(&mut self) {
         self.members.clear();
+        self.lifetimes.0.clear();
         self.evicted = 0;
     }
 
@@ -286,7 +306,7 @@ impl fmt::Write for Bounded {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use mcast_packet::gmp::IgmpMessage;
+    use mcast_packet::gmp::{IgmpMessage, Query, SourceQuery};
 
     use super::*;
 
@@ -360,6 +380,28 @@ mod tests {
         members.observe(origin(300), &IgmpMessage::Report { group: GROUP });
         members.observe(origin(301), &IgmpMessage::Leave { group: GROUP });
         assert_eq!(members.report(Time::from_secs(301)), []);
+    }
+
+    /// As the routers of RFC 3376 do, which take over the timers of the querier.
+    #[test]
+    fn members_expire_when_the_routers_of_their_querier_drop_them() {
+        let mut members = Members::new(16);
+        let query = |seconds| {
+            let timers = SourceQuery {
+                suppress: false,
+                robustness: 2,
+                interval: Duration::from_secs(seconds),
+                sources: (&[][..]).into(),
+            };
+            let max_response_time = Duration::from_secs(1);
+            IgmpMessage::Query(Query { group: None, max_response_time, source_query: Some(timers) })
+        };
+        members.observe(origin(1), &IgmpMessage::Report { group: GROUP });
+        members.observe(origin(1), &query(10));
+        members.remove_expired(Time::from_secs(21));
+        assert_eq!(members.report(Time::from_secs(21)).len(), 1);
+        members.remove_expired(Time::from_secs(22));
+        assert_eq!(members.report(Time::from_secs(22)), []);
     }
 
     #[test]

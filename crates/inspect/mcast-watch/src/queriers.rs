@@ -170,6 +170,11 @@ impl ObservedQuery {
             response_time,
         )
     }
+
+    /// Returns how long routers keep a membership that is not reported again (RFC 3376 section 8.4).
+    pub(crate) fn membership_interval(&self) -> Duration {
+        self.lifetime() + self.general_response_time() / 2
+    }
 }
 
 impl QuerierTable {

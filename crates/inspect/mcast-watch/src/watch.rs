@@ -245,12 +245,13 @@ impl Watch {
     fn observe_control<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
         self.totals.control += 1;
         self.log.push(origin.time, origin.interface, origin.source, message);
+        self.members.observe(origin, message);
         match message {
             GmpMessage::Query(query) => {
                 self.routers.queriers.observe(origin, ObservedQuery::new(origin.source, query));
             }
             GmpMessage::RouterDiscovery(discovery) => self.routers.discovery(origin, discovery),
-            report => self.members.observe(origin, report),
+            _ => {}
         }
     }
 

@@ -117,8 +117,9 @@ impl GroupObserver {
             return;
         }
         state.announced = Some(now);
+        let lifetime = self.members.lifetimes.of(place.interface, place.vlan, group);
         state.senders.retain(|_, latest| now.since(*latest) < Self::SENDER);
-        state.members.retain(|_, latest| now.since(*latest) < Members::LIFETIME);
+        state.members.retain(|_, latest| now.since(*latest) < lifetime);
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Traffic, place, id: group.to_string().into() };
         let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
         let members: Vec<IpAddr> = (state.members.keys().copied())
@@ -136,8 +137,7 @@ impl GroupObserver {
         let mut announced = Discovered::new(key, DiscoveredKind::Group, source, now);
         announced.addresses = vec![group];
         announced.port = state.senders.keys().next().map(|(_, port)| *port);
-        announced.expires =
-            Some(now.after(if members.is_empty() { Self::SENDER } else { Members::LIFETIME }));
+        announced.expires = Some(now.after(if members.is_empty() { Self::SENDER } else { lifetime }));
         for (sender, port) in state.senders.keys() {
             announced.add("sender", format_args!("{sender} to port {port}"));
         }
