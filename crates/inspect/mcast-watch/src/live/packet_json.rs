@@ -86,7 +86,7 @@ record! {
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ChecksumStatus::NAMES)))]
         checksum: Option<&'static str> = packet.checksum().map(ChecksumStatus::name),
         /// Position in a fragmented datagram; null if the datagram is not fragmented
-        fragment: Option<Fragment> = ip.and_then(|ip| ip.fragment).map(Fragment::from),
+        fragment: Option<Fragment> = ip.and_then(|ip| ip.fragment).map(Fragment::new),
         /// Layer at which decoding failed, and why; null if the packet was decoded completely
         malformed: Option<String> = packet.malformed.as_ref().map(ToString::to_string),
         /// IGMP, MLD or PIM message; null for other packets
@@ -116,16 +116,18 @@ struct LinkProtocol {
     frames: u64,
 }
 
-/// The position in a fragmented datagram.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Fragment {
-    /// Identification that all fragments of the datagram share
-    id: u32,
-    /// Offset of the fragment in the datagram, in bytes
-    offset: usize,
-    /// Whether more fragments follow
-    more: bool,
+record! {
+    fn new(fragment: mcast_packet::Fragment) {}
+
+    /// The position in a fragmented datagram.
+    struct Fragment {
+        /// Identification that all fragments of the datagram share
+        id: u32 = fragment.identification,
+        /// Offset of the fragment in the datagram, in bytes
+        offset: usize = fragment.offset,
+        /// Whether more fragments follow
+        more: bool = fragment.more,
+    }
 }
 
 /// An IGMP, MLD or PIM message.
@@ -150,17 +152,19 @@ struct Control {
     records: Vec<GroupRecord>,
 }
 
-/// Group record
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct GroupRecord {
-    /// Record type (RFC 3376, section 4.2.12): a state or a change of state
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = gmp::RecordKind::NAMES)))]
-    kind: &'static str,
-    /// Group
-    group: IpAddr,
-    /// Sources in the record
-    sources: Vec<IpAddr>,
+record! {
+    fn new(kind: gmp::RecordKind, group: IpAddr, sources: Vec<IpAddr>) {}
+
+    /// Group record
+    struct GroupRecord {
+        /// Record type (RFC 3376, section 4.2.12): a state or a change of state
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = gmp::RecordKind::NAMES)))]
+        kind: &'static str = kind.name(),
+        /// Group
+        group: IpAddr = group,
+        /// Sources in the record
+        sources: Vec<IpAddr> = sources,
+    }
 }
 
 /// Returns the tunnels around a packet, outermost first.
@@ -183,12 +187,6 @@ fn protocol_of(ip: &Ip<'_>, packet: &Packet<'_>) -> String {
 /// Returns the name of a protocol in lowercase, or its number if it has no name here.
 fn protocol_name(number: u8) -> String {
     protocol::name(number).map_or_else(|| number.to_string(), str::to_ascii_lowercase)
-}
-
-impl From<mcast_packet::Fragment> for Fragment {
-    fn from(fragment: mcast_packet::Fragment) -> Self {
-        Self { id: fragment.identification, offset: fragment.offset, more: fragment.more }
-    }
 }
 
 impl Control {
@@ -225,19 +223,12 @@ impl Control {
                 Self { group: Some((*group).into()), ..plain }
             }
             GmpMessage::V3Report(records) => {
-                Self { records: records.iter().map(GroupRecord::new).collect(), ..plain }
+                let sources = |record: &gmp::Record<'_, A>| record.sources.iter().map(Into::into).collect();
+                let record =
+                    |it: gmp::Record<'_, A>| GroupRecord::new(it.kind, it.group.into(), sources(&it));
+                Self { records: records.iter().map(record).collect(), ..plain }
             }
             GmpMessage::RouterDiscovery(_) => plain,
-        }
-    }
-}
-
-impl GroupRecord {
-    fn new<A: Address>(record: gmp::Record<'_, A>) -> Self {
-        Self {
-            kind: record.kind.name(),
-            group: record.group.into(),
-            sources: record.sources.iter().map(Into::into).collect(),
         }
     }
 }
@@ -374,7 +365,7 @@ record! {
     fn new(dns: &Dns<'_>) {
         let of = |wanted| {
             let records = dns.records().filter(move |(section, _)| *section == wanted);
-            records.map(|(_, record)| Record::from(record)).collect()
+            records.map(|(_, record)| Record::new(record)).collect()
         };
     }
 
@@ -383,7 +374,7 @@ record! {
         /// Whether the message is a response; otherwise it is a query
         response: bool = dns.is_response,
         /// Questions
-        questions: Vec<Question> = dns.questions().map(Question::from).collect(),
+        questions: Vec<Question> = dns.questions().map(Question::new).collect(),
         /// Answer section; in a query, the answers already known to the host that sent it
         answers: Vec<Record> = of(DnsSection::Answer),
         /// Authority section; in a query, the records that the host intends to claim
@@ -393,32 +384,36 @@ record! {
     }
 }
 
-/// Question
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Question {
-    /// Requested name
-    name: String,
-    /// Requested record type, or ANY
-    r#type: String,
-    /// Whether the response may be sent by unicast
-    unicast_response: bool,
+record! {
+    fn new(question: DnsQuestion<'_>) {}
+
+    /// Question
+    struct Question {
+        /// Requested name
+        name: String = question.name.to_string(),
+        /// Requested record type, or ANY
+        r#type: String = DnsKind(question.kind).to_string(),
+        /// Whether the response may be sent by unicast
+        unicast_response: bool = question.unicast_response,
+    }
 }
 
-/// Resource record
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Record {
-    /// Name of the record
-    name: String,
-    /// Record type: A, AAAA, PTR, SRV, TXT, …
-    r#type: String,
-    /// Time to live, in seconds; 0 withdraws the record
-    ttl_seconds: u32,
-    /// Whether receivers discard older records of the same name and type
-    cache_flush: bool,
-    #[serde(flatten)]
-    value: Value,
+record! {
+    fn new(record: DnsRecord<'_>) {}
+
+    /// Resource record
+    struct Record {
+        /// Name of the record
+        name: String = record.name.to_string(),
+        /// Record type: A, AAAA, PTR, SRV, TXT, …
+        r#type: String = DnsKind(record.kind).to_string(),
+        /// Time to live, in seconds; 0 withdraws the record
+        ttl_seconds: u32 = record.time_to_live,
+        /// Whether receivers discard older records of the same name and type
+        cache_flush: bool = record.cache_flush,
+        #[serde(flatten)]
+        value: Value = Value::from(record.value()),
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -448,30 +443,17 @@ enum Value {
     },
 }
 
-impl From<DnsQuestion<'_>> for Question {
-    fn from(question: DnsQuestion<'_>) -> Self {
-        let DnsQuestion { name, kind, unicast_response, .. } = question;
-        Self { name: name.to_string(), r#type: DnsKind(kind).to_string(), unicast_response }
-    }
-}
-
-impl From<DnsRecord<'_>> for Record {
-    fn from(record: DnsRecord<'_>) -> Self {
-        Self {
-            name: record.name.to_string(),
-            r#type: DnsKind(record.kind).to_string(),
-            ttl_seconds: record.time_to_live,
-            cache_flush: record.cache_flush,
-            value: match record.value() {
-                DnsValue::Address(address) => Value::Address { address },
-                DnsValue::Name(name) => Value::Name { target: name.to_string() },
-                DnsValue::Service { target, port } => Value::Service { target: target.to_string(), port },
-                DnsValue::Texts(texts) => Value::Texts {
-                    texts: texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
-                },
-                DnsValue::Other(bytes) => Value::Other { base64: mcast_json::base64(bytes) },
-                _ => Value::Other { base64: String::new() },
-            },
+impl From<DnsValue<'_>> for Value {
+    fn from(value: DnsValue<'_>) -> Self {
+        match value {
+            DnsValue::Address(address) => Self::Address { address },
+            DnsValue::Name(name) => Self::Name { target: name.to_string() },
+            DnsValue::Service { target, port } => Self::Service { target: target.to_string(), port },
+            DnsValue::Texts(texts) => {
+                Self::Texts { texts: texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect() }
+            }
+            DnsValue::Other(bytes) => Self::Other { base64: mcast_json::base64(bytes) },
+            _ => Self::Other { base64: String::new() },
         }
     }
 }

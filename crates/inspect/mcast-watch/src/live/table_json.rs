@@ -66,10 +66,8 @@ impl MonitorReport {
         for querier in &report.queriers {
             write_record(out, "querier", &Timed { time, fields: QuerierRecord::new(querier, self) })?;
         }
-        let neighbors = report.pim_neighbors.iter().map(|each| RouterRecord::pim(each, self));
-        let routers = report.routers.iter().map(|each| RouterRecord::advertised(each, self));
-        for fields in neighbors.chain(routers) {
-            write_record(out, "router", &Timed { time, fields })?;
+        for router in report.pim_neighbors.iter().map(Ok).chain(report.routers.iter().map(Err)) {
+            write_record(out, "router", &Timed { time, fields: RouterRecord::new(router, self) })?;
         }
         for member in &report.members {
             write_record(out, "member", &Timed { time, fields: MemberRecord::new(member, self) })?;
@@ -199,24 +197,17 @@ record! {
     }
 }
 
-/// Process, or the kernel
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct ProcessRecord<'a> {
-    /// Process ID; null if unknown, and for the kernel
-    pid: Option<u32>,
-    /// Name of the process
-    process: &'a str,
-    /// UDP port that its socket is bound to; null if there is none
-    port: Option<u16>,
-}
+record! {
+    fn new(local: &'a LocalMember) {}
 
-impl<'a> ProcessRecord<'a> {
-    fn new(local: &'a LocalMember) -> Self {
-        match &local.process {
-            Some((pid, process)) => Self { pid: Some(*pid), process, port: local.port },
-            None => Self { pid: None, process: &local.name, port: local.port },
-        }
+    /// Process, or the kernel
+    struct ProcessRecord<'a> {
+        /// Process ID; null if unknown, and for the kernel
+        pid: Option<u32> = local.process.as_ref().map(|(pid, _)| *pid),
+        /// Name of the process
+        process: &'a str = local.process.as_ref().map_or(&local.name, |(_, process)| process),
+        /// UDP port that its socket is bound to; null if there is none
+        port: Option<u16> = local.port,
     }
 }
 
@@ -257,63 +248,39 @@ record! {
     }
 }
 
-/// One object per interval for each router that sends PIM Hello messages or multicast router advertisements (RFC
-/// 4286).
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct RouterRecord {
-    /// Protocol: PIM, or MRD for multicast router discovery
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["pim", "mrd"])))]
-    protocol: &'static str,
-    /// Address of the router
-    address: IpAddr,
-    /// Name of the interface, or its index if it has no name
-    interface: String,
-    /// VLAN ID of the frames; null if they are not tagged
-    vlan: Option<u16>,
-    /// MRD: advertisement interval, in seconds; null for PIM
-    interval_seconds: Option<f64>,
-    /// PIM: time for which a Hello message remains valid, in seconds; null if it never expires, and for MRD
-    hold_seconds: Option<f64>,
-    /// PIM: priority in the election of the designated router; null if it is not announced
-    dr_priority: Option<u32>,
-    /// PIM: random number chosen by the router when it started; null if it is not announced
-    generation_id: Option<u32>,
-    /// Time since the latest Hello message or advertisement, in seconds
-    quiet_seconds: f64,
-    /// Whether this machine sends the messages
-    this_machine: bool,
-}
-
-impl RouterRecord {
-    fn pim(neighbor: &PimNeighbor, picture: &MonitorReport) -> Self {
-        Self {
-            protocol: "pim",
-            address: neighbor.address,
-            interface: picture.interface(neighbor.interface),
-            vlan: neighbor.vlan,
-            interval_seconds: None,
-            hold_seconds: neighbor.hold_time.map(|time| time.as_secs_f64()),
-            dr_priority: neighbor.dr_priority,
-            generation_id: neighbor.generation_id,
-            quiet_seconds: neighbor.quiet.as_secs_f64(),
-            this_machine: neighbor.is_this_machine,
-        }
+record! {
+    fn new(router: Result<&PimNeighbor, &RouterAdvertisement>, picture: &MonitorReport) {
+        let (pim, advertised) = (router.ok(), router.err());
+        let (address, interface, vlan, quiet, this_machine) = match router {
+            Ok(it) => (it.address, it.interface, it.vlan, it.quiet, it.is_this_machine),
+            Err(it) => (it.address, it.interface, it.vlan, it.quiet, it.is_this_machine),
+        };
     }
 
-    fn advertised(router: &RouterAdvertisement, picture: &MonitorReport) -> Self {
-        Self {
-            protocol: "mrd",
-            address: router.address,
-            interface: picture.interface(router.interface),
-            vlan: router.vlan,
-            interval_seconds: Some(router.interval.as_secs_f64()),
-            hold_seconds: None,
-            dr_priority: None,
-            generation_id: None,
-            quiet_seconds: router.quiet.as_secs_f64(),
-            this_machine: router.is_this_machine,
-        }
+    /// One object per interval for each router that sends PIM Hello messages or multicast router advertisements (RFC
+    /// 4286).
+    struct RouterRecord {
+        /// Protocol: PIM, or MRD for multicast router discovery
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["pim", "mrd"])))]
+        protocol: &'static str = if pim.is_some() { "pim" } else { "mrd" },
+        /// Address of the router
+        address: IpAddr = address,
+        /// Name of the interface, or its index if it has no name
+        interface: String = picture.interface(interface),
+        /// VLAN ID of the frames; null if they are not tagged
+        vlan: Option<u16> = vlan,
+        /// MRD: advertisement interval, in seconds; null for PIM
+        interval_seconds: Option<f64> = advertised.map(|it| it.interval.as_secs_f64()),
+        /// PIM: time for which a Hello message remains valid, in seconds; null if it never expires, and for MRD
+        hold_seconds: Option<f64> = pim.and_then(|it| it.hold_time).map(|time| time.as_secs_f64()),
+        /// PIM: priority in the election of the designated router; null if it is not announced
+        dr_priority: Option<u32> = pim.and_then(|it| it.dr_priority),
+        /// PIM: random number chosen by the router when it started; null if it is not announced
+        generation_id: Option<u32> = pim.and_then(|it| it.generation_id),
+        /// Time since the latest Hello message or advertisement, in seconds
+        quiet_seconds: f64 = quiet.as_secs_f64(),
+        /// Whether this machine sends the messages
+        this_machine: bool = this_machine,
     }
 }
 
