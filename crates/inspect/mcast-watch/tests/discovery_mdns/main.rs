@@ -153,6 +153,11 @@ impl<'a> Avahi<'a> {
 
     /// Returns what the daemon lists.
     fn browse(&self) -> BTreeSet<Service> {
+        self.rows().into_iter().map(|(_, service)| service).collect()
+    }
+
+    /// Returns what it lists by each of the families, `IPv4` and `IPv6`.
+    fn rows(&self) -> BTreeSet<(String, Service)> {
         let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={}/bus", self.folder.path().display());
         assert!(self.bus.is_some());
         let output = self
@@ -164,7 +169,8 @@ impl<'a> Avahi<'a> {
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let rows = text.lines().map(|line| line.split(';').collect::<Vec<_>>());
-        rows.filter(|row| row[0] == "+").map(|row| (unescaped(row[3]), row[4].to_owned())).collect()
+        let service = |row: Vec<&str>| (row[2].to_owned(), (unescaped(row[3]), row[4].to_owned()));
+        rows.filter(|row| row[0] == "+").map(service).collect()
     }
 }
 
@@ -210,10 +216,15 @@ impl Network {
     }
 
     fn zeroconf(&self, python: &str, number: usize) -> Program {
+        self.zeroconf_by(python, number, &format!("10.0.0.{}", number + 1))
+    }
+
+    /// Starts a peer that speaks by the family of this address of its host.
+    fn zeroconf_by(&self, python: &str, number: usize, own: &str) -> Program {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/discovery_mdns/peer.py");
         let address = format!("10.0.0.{}", number + 1);
         let host = &self.hosts[number];
-        let peer = Program::start(host, python, &[script, host.name(), &address]);
+        let peer = Program::start(host, python, &[script, host.name(), &address, own]);
         peer.wait_for("ready");
         peer
     }
@@ -367,6 +378,47 @@ fn services_are_found_within_two_seconds_of_asking_and_resolved() {
             .any(|field| field.name.as_bytes() == b"raw" && field.value.as_bytes() == b"\x00\xff\n")
     });
     assert!(binary, "a binary value");
+}
+
+/// As a host withdraws it that loses its addresses of one family.
+#[test]
+fn service_that_is_withdrawn_by_ipv6_is_listed_as_long_as_it_is_published_by_ipv4() {
+    let Some(python) = specialists() else { return };
+    let network = Network::new();
+    let avahi = Avahi::new(&network.hosts[1], true);
+    // Nobody asks it again.
+    let discovery = network.discover(false);
+    let printer: Service = ("Printer".into(), "_ipp._tcp".into());
+    let agree = |families: &[&str], others: &[Service]| {
+        let end = Instant::now() + PATIENCE;
+        let of_family = |family: &&str| ((*family).to_owned(), printer.clone());
+        let theirs: BTreeSet<_> = families.iter().map(of_family).collect();
+        let published = families.first().map(|_| printer.clone());
+        let ours: BTreeSet<_> = published.into_iter().chain(others.iter().cloned()).collect();
+        loop {
+            let mut rows = avahi.rows();
+            rows.retain(|(_, service)| *service == printer);
+            let found = listed(&discovery);
+            if rows == theirs && found == ours {
+                break;
+            }
+            assert!(Instant::now() < end, "{families:?}: avahi lists {rows:?}, listed {found:?}");
+        }
+    };
+    let mut peers = ["10.0.0.5", "fd00::5"].map(|own| network.zeroconf_by(python, 4, own));
+    for peer in &mut peers {
+        assert_eq!(peer.answer(&["add", &printer.0, &printer.1, "631"]), "done");
+    }
+    let [by_v4, by_v6] = &mut peers;
+    agree(&["IPv4", "IPv6"], &[]);
+    assert_eq!(by_v6.answer(&["remove", &printer.0, &printer.1]), "done");
+    agree(&["IPv4"], &[]);
+    // What is probed and announced after the goodbye arrives when it would have taken effect.
+    let later: Service = ("KITCHEN".into(), "_http._tcp".into());
+    assert_eq!(by_v4.answer(&["add", &later.0, &later.1, "80"]), "done");
+    agree(&["IPv4"], &[later.clone()]);
+    assert_eq!(by_v4.answer(&["remove", &printer.0, &printer.1]), "done");
+    agree(&[], &[later]);
 }
 
 /// Returns systemd-resolved as `cargo verify --only specialists` unpacks it: its package would take over the names of the machine.

@@ -5,8 +5,10 @@ import sys
 
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, Zeroconf
 
-host, address = sys.argv[1:3]
-zeroconf = Zeroconf(interfaces=[address], ip_version=IPVersion.V4Only)
+# The address is published; it speaks by the family of the other one.
+host, address, own = sys.argv[1:4]
+family = IPVersion.V6Only if ":" in own else IPVersion.V4Only
+zeroconf = Zeroconf(interfaces=[own], ip_version=family)
 published = {}
 found = set()
 
