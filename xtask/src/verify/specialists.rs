@@ -12,7 +12,7 @@ use super::engines;
 use crate::command::{program, succeeds};
 
 /// Packages of Debian that only these tests need, and what they show.
-pub(super) const PACKAGES: [(&str, &str); 17] = [
+pub(super) const PACKAGES: [(&str, &str); 18] = [
     ("bird2", "speaks OSPF"),
     ("frr", "speaks PIM"),
     ("gir1.2-gssdp-1.6", "announces devices by SSDP"),
@@ -27,6 +27,7 @@ pub(super) const PACKAGES: [(&str, &str); 17] = [
     ("ola", "is an Art-Net node"),
     ("python3-gi", "announces devices by SSDP"),
     ("python3-scapy", "reads HSRP"),
+    ("smcroute", "announces a multicast router"),
     ("vlc-bin", "announces sessions by SAP"),
     ("vlc-plugin-base", "announces sessions by SAP"),
     ("wsdd", "announces and finds hosts by WS-Discovery"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use mcast_lab::Host;
+use mcast_lab::{Host, SwitchOptions};
 use mcast_sim::Dice;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
@@ -53,6 +53,10 @@ pub(crate) trait Peers: Sized {
     /// Whether sockets receive the protocol, without a capture.
     const SOCKETS: bool = true;
 
+    /// The switch of the network.
+    fn switch() -> SwitchOptions {
+        SwitchOptions::default()
+    }
     /// Draws what is common to the network, and starts the program that lists peers.
     fn new(segment: &Segment, dice: &mut Dice) -> Self;
     /// After this time, a peer that crashed is not listed.
@@ -80,7 +84,7 @@ pub(crate) trait Peers: Sized {
     fn facts(&self, entry: &Discovered) -> Vec<String>;
 }
 
-fn found<P: Peers>(peers: &P, discovery: &Discovery) -> Facts {
+pub(crate) fn found<P: Peers>(peers: &P, discovery: &Discovery) -> Facts {
     let entries = discovery.entries();
     let own = entries.iter().filter(|entry| P::PROTOCOLS.contains(&entry.key.protocol));
     own.flat_map(|entry| peers.facts(entry)).collect()
@@ -96,7 +100,7 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
     // A goodbye may be lost, and is then noticed only if what is silent lapses soon, or is asked for again.
     let is_silence_noticed = P::LAPSES.is_some() || P::ANNOUNCED.is_none();
     let loss = if seed % 3 == 2 && is_silence_noticed { 0.1 } else { 0.0 };
-    let segment = Segment::new(HOSTS as u8, loss, seed);
+    let segment = Segment::on(P::switch(), HOSTS as u8, loss, seed);
     for host in segment.hosts.iter().chain([&segment.watcher]).filter(|_| !P::ROUTE) {
         host.remove_route("0.0.0.0/0", "eth0").unwrap();
     }

@@ -1,8 +1,9 @@
-//! sACN with the package `sacn`; Art-Net with the daemon of OLA.
+//! sACN with the package `sacn`; Art-Net with the package `aioartnet` and the daemon of OLA.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mcast_lab::Host;
 use mcast_sim::{Dice, for_seeds};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
@@ -132,6 +133,119 @@ impl Peers for Sacn {
 fn universes_are_those_that_a_receiver_gets_in_networks_drawn_by_seed() {
     if has_modules("python3", &["sacn"]) {
         for_seeds(3, both_list_the_same::<Sacn>);
+    }
+}
+
+/// Answers polls as a node with ports, each `in` or `out` before its universe; or, without arguments, polls, and prints, for each
+/// line that it reads, the ports of the nodes that have answered of late.
+const NODE: &str = r#"
+import asyncio, sys, threading, time
+from aioartnet import ArtNetClient
+name, *ports = sys.argv[1:] or ["controller"]
+client = ArtNetClient(interface="eth0", passive=bool(ports), portName=name)
+for port in ports:
+    kind, universe = port.split(":")
+    client.set_port_config(int(universe), is_input=kind == "in", is_output=kind == "out")
+async def run():
+    await client.connect()
+    print("ready", flush=True)
+    await asyncio.get_running_loop().create_future()
+threading.Thread(target=asyncio.run, args=(run(),), daemon=True).start()
+if ports:
+    threading.Event().wait()
+for line in sys.stdin:
+    lines = []
+    for node in client.get_nodes():
+        recent = time.time() - node.last_reply < 10
+        for page, held in node._portBinds.items() if recent else []:
+            kinds = [("inputs" if it.is_input else "outputs", it.universe.portaddress) for it in held]
+            lines += [f"{node.longName} at {node.ip}, {page}: {kind} {number}" for kind, number in kinds]
+    print("|".join(lines), flush=True)
+"#;
+
+/// A node of Art-Net.
+#[derive(Clone)]
+struct Node {
+    name: String,
+    /// Whether it sends each of its universes, or receives it.
+    ports: BTreeMap<u16, bool>,
+}
+
+/// Nodes, and a controller that polls them.
+struct ArtNetNodes {
+    controller: Conversation,
+    _host: Host,
+}
+
+impl Peers for ArtNetNodes {
+    type Peer = Node;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::ArtNet];
+    /// The controller polls every 2 s.
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(2));
+    const LAPSES: Option<Duration> = Some(Duration::from_secs(10));
+    const ANSWERS: bool = true;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        let host = segment.lab.host("controller").unwrap();
+        host.connect("eth0", &segment.switch, &["10.0.0.150/24"]).unwrap();
+        let mut controller = Conversation::start(&host, "python3", &["-c", NODE]);
+        assert_eq!(controller.line(), "ready");
+        Self { controller, _host: host }
+    }
+
+    fn draw(&self, dice: &mut Dice, number: usize) -> Node {
+        // The controller forgets the ports of a node only when it is renamed.
+        let name = format!("{}{number}.{}", dice.pick(&["Stage ", "Büro", "node-"]), dice.below(10_000));
+        let universes = [0, 1, 17, 300, 32_767];
+        let ports = (0..1 + dice.below(3)).map(|_| (dice.pick(&universes), dice.chance(0.4)));
+        Node { name, ports: ports.collect() }
+    }
+
+    fn start(&self, segment: &Segment, number: usize, peer: &Node) -> Running {
+        let port = |(universe, is_input): (&u16, &bool)| match is_input {
+            true => format!("in:{universe}"),
+            false => format!("out:{universe}"),
+        };
+        let ports: Vec<_> = peer.ports.iter().map(port).collect();
+        let mut arguments = vec!["-c", NODE, &peer.name];
+        arguments.extend(ports.iter().map(String::as_str));
+        Running::ready(&segment.hosts[number], "python3", &arguments)
+    }
+
+    fn says_goodbye(_peer: &Node) -> bool {
+        false
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Node)]) -> Facts {
+        let lines = peers.iter().flat_map(|(number, node)| {
+            // Each port has a page of its own.
+            node.ports.iter().zip(1..).map(move |((universe, is_input), page)| {
+                let kind = if *is_input { "inputs" } else { "outputs" };
+                let (name, last) = (&node.name, number + 1);
+                format!("{name} (aioartnet) at 10.0.0.{last}, {page}: {kind} {universe}")
+            })
+        });
+        lines.collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        let shown = self.controller.ask();
+        let nodes = shown.split('|').filter(|line| !line.is_empty() && !line.starts_with("controller"));
+        nodes.map(str::to_owned).collect()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        let index = field(entry, "bind index");
+        let line = format!("{} at {}, {index}: {}", entry.name, entry.addresses[0], entry.service);
+        // The controller is a node, too.
+        Some(line).filter(|line| !line.starts_with("controller")).into_iter().collect()
+    }
+}
+
+#[test]
+fn nodes_are_those_that_aioartnet_lists_in_networks_drawn_by_seed() {
+    if has_modules("python3", &["aioartnet"]) {
+        for_seeds(1, both_list_the_same::<ArtNetNodes>);
     }
 }
 

@@ -9,6 +9,7 @@ mod drawn;
 mod lighting;
 mod masters;
 mod neighbors;
+mod queriers;
 mod routers;
 mod sap;
 mod small;
@@ -21,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcast_lab::{Child, Host, Impairment, ImpairmentScope, Lab, Switch, skip};
+use mcast_lab::{Child, Host, Impairment, ImpairmentScope, Lab, Switch, SwitchOptions, skip};
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::DiscoveryOptions;
@@ -40,8 +41,13 @@ struct Segment {
 impl Segment {
     /// Creates a segment with this many hosts, `10.0.0.1` and so on, of which the odd ones lose every `loss`-th packet.
     fn new(hosts: u8, loss: f64, seed: u64) -> Self {
+        Self::on(SwitchOptions::default(), hosts, loss, seed)
+    }
+
+    /// Creates one with such a switch.
+    fn on(switch: SwitchOptions, hosts: u8, loss: f64, seed: u64) -> Self {
         let lab = Lab::new().unwrap();
-        let switch = lab.switch("lan").unwrap();
+        let switch = lab.switch_with("lan", switch).unwrap();
         let host = |number: u8| {
             let host = lab.host(&format!("h{number}")).unwrap();
             let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];

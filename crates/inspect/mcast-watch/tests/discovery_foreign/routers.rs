@@ -24,13 +24,10 @@ fn listed_by_all(segment: &Segment, list: impl Fn(&Host) -> Option<Vec<String>>)
 }
 
 /// Routers that run zebra and pimd.
-struct Pim(TempDir);
+struct Pim(Frr);
 
-impl Pim {
-    fn folder(&self, host: &Host) -> PathBuf {
-        self.0.path().join(host.name())
-    }
-}
+/// What the daemons of FRR need on each host.
+pub(crate) struct Frr(TempDir);
 
 /// The two daemons, in one group of processes. `pimd` connects to `zebra` when it starts, and waits for 10 s if that fails.
 const FRR: &str = r#"for daemon in zebra pimd; do
@@ -38,6 +35,30 @@ const FRR: &str = r#"for daemon in zebra pimd; do
 until [ -S "$1/zserv.api" ]; do sleep 0.02; done
 done
 wait"#;
+
+impl Frr {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Its daemons run as another user.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn folder(&self, host: &Host) -> PathBuf {
+        self.0.path().join(host.name())
+    }
+
+    /// Starts the daemons with these settings.
+    pub(crate) fn start(&self, host: &Host, settings: &str) -> Running {
+        let folder = self.folder(host);
+        // What a daemon that was killed leaves behind would be taken for one that runs.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(folder.join("conf"), settings).unwrap();
+        Running::start(host, "sh", &["-c", FRR, "sh", folder.to_str().unwrap()])
+    }
+}
 
 impl Peers for Pim {
     /// The priority by which a designated router is elected.
@@ -51,10 +72,7 @@ impl Peers for Pim {
     const SOCKETS: bool = false;
 
     fn new(_segment: &Segment, _dice: &mut Dice) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Its daemons run as another user.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self(folder)
+        Self(Frr::new())
     }
 
     fn draw(&self, dice: &mut Dice, _number: usize) -> u64 {
@@ -62,15 +80,8 @@ impl Peers for Pim {
     }
 
     fn start(&self, segment: &Segment, number: usize, priority: &u64) -> Running {
-        let host = &segment.hosts[number];
-        let folder = self.folder(host);
-        // What a daemon that was killed leaves behind would be taken for one that runs.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         let settings = format!("interface eth0\n ip pim\n ip pim hello 1 4\n ip pim drpriority {priority}\n");
-        fs::write(folder.join("conf"), settings).unwrap();
-        Running::start(host, "sh", &["-c", FRR, "sh", folder.to_str().unwrap()])
+        self.0.start(&segment.hosts[number], &settings)
     }
 
     /// `pimd` may send one more Hello behind its goodbye, when `zebra` ends at the same time.
@@ -84,7 +95,7 @@ impl Peers for Pim {
 
     fn specialist(&mut self, segment: &Segment) -> Facts {
         listed_by_all(segment, |host| {
-            let folder = self.folder(host).display().to_string();
+            let folder = self.0.folder(host).display().to_string();
             let show = |what| output(host, "vtysh", &["--vty_socket", &folder, "-d", "pimd", "-c", what]);
             let rows = |text: String| -> Vec<Vec<String>> {
                 text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
@@ -93,7 +104,7 @@ impl Peers for Pim {
             let own = rows(show("show ip pim interface"))
                 .into_iter()
                 .find(|row| row.len() > 3 && row[0] == "eth0")?;
-            let settings = fs::read_to_string(self.folder(host).join("conf")).unwrap();
+            let settings = fs::read_to_string(self.0.folder(host).join("conf")).unwrap();
             let priority = settings.trim_end().rsplit(' ').next().unwrap();
             let neighbors = rows(show("show ip pim neighbor")).into_iter();
             let neighbors = neighbors.filter(|row| row.first().is_some_and(|first| first == "eth0"));
