@@ -319,7 +319,7 @@ mod tests {
             bench.wait(1.0);
         }
         // A better router takes over, which the first one notices.
-        for _ in 0..3 {
+        for _ in 0..2 {
             vrrp(&mut bench, 2, 200);
             assert!(bench.of(DiscoveryProtocol::Vrrp).all(|entry| entry.value("remark").is_empty()));
             bench.wait(1.0);
