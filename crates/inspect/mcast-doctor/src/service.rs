@@ -19,10 +19,19 @@ pub struct ServiceTarget {
 }
 
 impl ServiceTarget {
+    /// The group by which all domains announce themselves, each to its port (RTPS 2.5 section 9.6.1.4).
+    pub(crate) const DDS_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 0, 1));
+
     /// Looks for a name on all interfaces.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), interfaces: Vec::new() }
+    }
+
+    /// Returns whether the name stands for everything that announces itself by DDS, such as nodes of ROS 2: `dds`, `rtps`, `ros`, `ros2`.
+    #[must_use]
+    pub fn is_dds(&self) -> bool {
+        ["dds", "rtps", "ros", "ros2"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 
     /// Sets the interfaces.
@@ -69,14 +78,19 @@ impl ServiceSearch {
     pub(crate) fn group(&self) -> Option<GroupAddr> {
         let first = self.found.first();
         let is_v6 = first.and_then(|entry| entry.source.ip()).is_some_and(|source| source.is_ipv6());
-        let protocol = first.map_or(DiscoveryProtocol::Mdns, |entry| entry.key.protocol);
+        let protocol = match first {
+            Some(entry) => entry.key.protocol,
+            None if self.target.is_dds() => DiscoveryProtocol::Rtps,
+            None => DiscoveryProtocol::Mdns,
+        };
         let (v4, v6, port) = match protocol {
             DiscoveryProtocol::Mdns => (Ipv4Addr::new(224, 0, 0, 251), 0xfb, 5353),
             DiscoveryProtocol::Ssdp => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 1900),
             DiscoveryProtocol::WsDiscovery => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 3702),
             // That of IPv6 depends on the implementation.
             DiscoveryProtocol::Rtps if !is_v6 => {
-                (Ipv4Addr::new(239, 255, 0, 1), 0, dds_port(first.and_then(Discovered::dds_domain)?)?)
+                let port = dds_port(first.and_then(Discovered::dds_domain).unwrap_or_default())?;
+                return Some(GroupAddr::new(Group::new(ServiceTarget::DDS_GROUP).ok()?, port));
             }
             _ => return None,
         };

@@ -1,7 +1,7 @@
 //! Judges why the participants of DDS on this machine and another one, such as two nodes of ROS, do not find each other, or find
 //! each other and exchange nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use mcast_watch::discovery::{
@@ -24,20 +24,27 @@ pub(super) const DIFFERENT_DDS_DOMAIN: Cause = Cause::new(Check::Protocol, RTPS)
 /// The writer and the reader of a topic never match.
 pub(super) const DDS_MISMATCH: Cause = Cause::new(Check::Protocol, MATCHING).without_loss();
 
-/// Returns what keeps the participants of this machine from what was found.
+/// Returns what keeps the participants of this machine from what was found; where only this machine announces that, from all others.
 pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<Finding> {
     let search = judgement.search;
     let all: Vec<Discovered> =
         search.found.iter().chain(&search.others).chain(&search.own).cloned().collect();
     let is_participant = |entry: &&Discovered| entry.kind == DiscoveredKind::Participant;
     let own: Vec<&Discovered> = search.own.iter().filter(is_participant).collect();
+    let is_of_dds = |entry: &&&Discovered| entry.key.protocol == DiscoveryProtocol::Rtps;
+    let (here, remote): (Vec<&Discovered>, Vec<&Discovered>) =
+        here.iter().filter(is_of_dds).partition(|entry| judgement.is_own(entry));
+    // None means all.
+    let entries = || here.iter().chain(&remote);
+    let topics: BTreeSet<_> = match entries().any(is_participant) {
+        true => BTreeSet::new(),
+        false => entries().map(|entry| &entry.name).collect(),
+    };
     let mut found = Vec::new();
     let mut judged = BTreeSet::new();
-    let is_remote =
-        |entry: &&&Discovered| entry.key.protocol == DiscoveryProtocol::Rtps && !judgement.is_own(entry);
-    for entry in here.iter().filter(is_remote) {
+    for entry in &remote {
         let Some(participant) = participant_of(entry, &all) else { continue };
-        if !judged.insert((&participant.key, topic_of(entry))) {
+        if !judged.insert(&participant.key) {
             continue;
         }
         if entry.kind == DiscoveredKind::Endpoint {
@@ -46,14 +53,101 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
         let is_beside = |own: &&&Discovered| own.key.place == participant.key.place;
         let beside: Vec<&Discovered> = own.iter().filter(is_beside).copied().collect();
         match (beside.is_empty(), own.is_empty()) {
-            (false, _) => found.extend(between(judgement, entry, participant, &beside, &all)),
+            (false, _) => found.extend(between(judgement, participant, &beside, &all, &topics)),
             (true, false) => found.push(elsewhere(judgement, participant, &own)),
             (true, true) if search.own_programs.is_empty() => {}
             (true, true) => found.push(nowhere(judgement, participant)),
         }
         found.extend(unanswered(judgement, participant));
     }
+    if let (true, [first, ..]) = (remote.is_empty(), &here[..]) {
+        let looked_for: Vec<_> = here.iter().filter_map(|entry| participant_of(entry, &all)).collect();
+        found.extend(alone(judgement, first, &looked_for, &all, &topics));
+    }
     found
+}
+
+/// Only this machine announces what is looked for.
+fn alone(
+    judgement: &Judgement<'_>,
+    entry: &Discovered,
+    looked_for: &[&Discovered],
+    all: &[Discovered],
+    topics: &BTreeSet<&UntrustedText>,
+) -> Vec<Finding> {
+    let is_other = |other: &&Discovered| {
+        other.kind == DiscoveredKind::Participant
+            && other.key.protocol == DiscoveryProtocol::Rtps
+            && looked_for.iter().any(|own| own.key.place == other.key.place && own.key.id != other.key.id)
+    };
+    let others: BTreeMap<_, _> = all.iter().filter(is_other).map(|other| (&other.key, other)).collect();
+    let is_looked_for = |other: &Discovered| looked_for.iter().any(|own| own.key == other.key);
+    let (mut found, mut judged) = (Vec::new(), 0);
+    for other in others.values() {
+        // Of two that are looked for, one is judged.
+        let is_apart =
+            |own: &&&Discovered| own.key.id != other.key.id && (own.key < other.key || !is_looked_for(other));
+        let apart: Vec<_> = looked_for.iter().filter(is_apart).copied().collect();
+        if apart.is_empty() {
+            continue;
+        }
+        judged += 1;
+        found.extend(between(judgement, other, &apart, all, topics));
+        found.extend(unanswered(judgement, other).filter(|_| !judgement.is_own(other)));
+    }
+    let is_of_domain = |finding: &Finding| finding.id == Id::DifferentDdsDomain;
+    // Those of other domains are at fault only where nobody is in this one.
+    if found.iter().filter(|finding| is_of_domain(finding)).count() < judged {
+        found.retain(|finding| !is_of_domain(finding));
+    }
+    // A topic that has both is no obstacle.
+    let has = |topic: &UntrustedText, role: &str| {
+        all.iter().any(|end| {
+            end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role.as_bytes())
+        })
+    };
+    let is_answered = match topics.is_empty() {
+        true => !others.is_empty(),
+        false => topics.iter().any(|topic| has(topic, "writer") && has(topic, "reader")),
+    };
+    if found.is_empty() && !is_answered {
+        found.push(not_answered(judgement, entry, &others.into_values().collect::<Vec<_>>()));
+    }
+    found
+}
+
+/// No other participant has what belongs to what is looked for.
+fn not_answered(judgement: &Judgement<'_>, entry: &Discovered, others: &[&Discovered]) -> Finding {
+    let lacking = match entry.field("role").map(UntrustedText::as_bytes) {
+        Some(b"writer") => "reader",
+        Some(_) => "writer",
+        None => "other participant",
+    };
+    let interface = judgement.name(entry.key.place.interface);
+    let seconds = judgement.search.listened.as_secs_f64();
+    let cause = format!(
+        "Only this machine announces {} on {interface}: no {lacking} was announced in {seconds:.1} s.",
+        title(entry)
+    );
+    let finding = judgement.about(Id::NotAnnounced, Severity::Fault, entry, cause);
+    let finding = others.iter().take(3).fold(finding, |finding, other| {
+        finding.evidence(EvidenceKind::Packet, title(other), format!("announced by {}", other.source))
+    });
+    let similar = judgement.similar();
+    let finding = match similar.is_empty() {
+        true => finding,
+        false => finding.advise(
+            Tool::Program,
+            format!(
+                "Compare the names of the topics, with their namespaces. Similar names: {}.",
+                list(similar)
+            ),
+        ),
+    };
+    finding.advise(
+        Tool::Program,
+        "Run this examination on the other host, too. Programs there announce nothing to this network if they are restricted to their host (ROS_LOCALHOST_ONLY=1, ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST or OFF) or to another interface, may not use multicast (AllowMulticast in the CYCLONEDDS_URI), use IPv6 only, or use a discovery server or Zenoh instead.",
+    )
 }
 
 /// A participant that announces itself by multicast, and does not send what is requested of it.
@@ -100,18 +194,13 @@ fn participant_of<'a>(entry: &'a Discovered, all: &'a [Discovered]) -> Option<&'
     all.iter().find(is_it)
 }
 
-/// Returns the topic that is looked for, if one is.
-fn topic_of(entry: &Discovered) -> Option<&UntrustedText> {
-    (entry.kind == DiscoveredKind::Endpoint).then_some(&entry.name)
-}
-
-/// Returns what keeps a remote participant and those of this machine on the same network apart.
+/// Returns what keeps another participant and those of this machine on the same network apart, of these topics; none means all.
 fn between(
     judgement: &Judgement<'_>,
-    entry: &Discovered,
     remote: &Discovered,
     own: &[&Discovered],
     all: &[Discovered],
+    topics: &BTreeSet<&UntrustedText>,
 ) -> Vec<Finding> {
     let reaches = |from: &Discovered, address: IpAddr| match judgement.is_own(from) {
         true => judgement.is_reached(remote, address),
@@ -135,7 +224,7 @@ fn between(
         for obstacle in obstacles {
             match obstacle {
                 DdsObstacle::Topic { topic, reason }
-                    if topic_of(entry).is_none_or(|wanted| wanted == topic) && named.insert(obstacle) =>
+                    if (topics.is_empty() || topics.contains(topic)) && named.insert(obstacle) =>
                 {
                     found.push(mismatch(judgement, remote, topic, reason));
                 }
@@ -473,6 +562,42 @@ mod tests {
             search.found.retain(|entry| entry.name == "rt/odometry".into());
             assert_eq!(report(&host(), &search).findings, [], "{writer:?}, {reader:?}");
         }
+    }
+
+    /// Returns what is found where only this machine has the topic, beside these others.
+    fn alone(own: Vec<Discovered>, others: Vec<Discovered>) -> Vec<Id> {
+        let is_of_topic = |entry: &&Discovered| entry.kind == DiscoveredKind::Endpoint;
+        let found = own.iter().filter(is_of_topic).cloned().collect();
+        let report = report(&host(), &ServiceSearch { own, others, ..search(found) });
+        report.findings.iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn topic_that_only_this_machine_has_is_no_all_clear() {
+        let reader = || vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
+        let in_domain_5 = |mut entry: Discovered| {
+            entry.fields[0] = DiscoveredField::new("domain", "5");
+            entry
+        };
+        assert_eq!(alone(reader(), Vec::new()), [Id::NotAnnounced]);
+        assert_eq!(alone(reader(), vec![robot()]), [Id::NotAnnounced], "a node without the topic");
+        assert_eq!(alone(reader(), vec![in_domain_5(robot())]), [Id::DifferentDdsDomain]);
+        let third = participant(ETH0, "third", "10.9.0.78", &["10.9.0.78"]);
+        assert_eq!(
+            alone(reader(), vec![in_domain_5(robot()), third]),
+            [Id::NotAnnounced],
+            "one of its domain"
+        );
+        // Two programs of this machine.
+        let second = || participant(ETH0, "second", PC, &[PC]);
+        let writer = |reliability| end("second", "writer", "rt/scan", &[("reliability", reliability)]);
+        let beside = |second, writer| [reader(), vec![second, writer]].concat();
+        assert_eq!(alone(beside(second(), writer("reliable")), Vec::new()), []);
+        assert_eq!(alone(beside(second(), writer("best effort")), Vec::new()), [Id::DdsMismatch]);
+        assert_eq!(
+            alone([reader(), vec![in_domain_5(second())]].concat(), Vec::new()),
+            [Id::DifferentDdsDomain]
+        );
     }
 
     #[test]

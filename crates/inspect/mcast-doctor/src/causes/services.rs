@@ -202,7 +202,7 @@ impl Judgement<'_> {
     }
 
     /// Returns the most similar names.
-    fn similar(&self) -> Vec<String> {
+    pub(super) fn similar(&self) -> Vec<String> {
         let wanted = self.search.target.name.to_lowercase();
         let rated = self.search.others.iter().map(|entry| {
             let name = entry.name.to_string();

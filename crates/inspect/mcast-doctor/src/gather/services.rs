@@ -35,19 +35,19 @@ pub(crate) fn search(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<ServiceSearch> {
-    let (begin, of) = (Instant::now(), options.duration());
-    let discovery = Discovery::open(&DiscoveryOptions {
-        interfaces: all_and(&target.interfaces),
-        ask: true,
-        ..DiscoveryOptions::default()
-    })?;
+    let begin = Instant::now();
+    let discovery = open(target, machine, true)?;
     let mut found_at: Option<Instant> = None;
     loop {
         while discovery.next_event(Some(Duration::ZERO)).is_some() {}
-        let (found, others) = by_name(discovery.entries(), &target.name);
-        if !found.is_empty() {
+        let (found, others) = by_name(discovery.entries(), target);
+        // What this machine announces, others look for.
+        if found.iter().any(|entry| !is_own(machine, entry)) {
             found_at.get_or_insert_with(Instant::now);
         }
+        // Participants of other domains do not answer, and announce themselves only every few seconds: Cyclone DDS every 8 s.
+        let waits_for_others = found_at.is_none() && found.iter().any(is_dds);
+        let of = options.duration() * if waits_for_others { 2 } else { 1 };
         let is_settled = found_at.is_some_and(|since| since.elapsed() >= SETTLING);
         let progress = Progress {
             elapsed: begin.elapsed(),
@@ -67,19 +67,53 @@ pub(crate) fn search(
 }
 
 /// Separates what has the name from the rest: what is called exactly so, otherwise all that contains it.
-fn by_name(entries: Vec<Discovered>, name: &str) -> (Vec<Discovered>, Vec<Discovered>) {
-    let is_exact = entries.iter().any(|entry| entry.is_named(name));
-    entries.into_iter().partition(|entry| if is_exact { entry.is_named(name) } else { entry.matches(name) })
+pub(crate) fn by_name(
+    entries: Vec<Discovered>,
+    target: &ServiceTarget,
+) -> (Vec<Discovered>, Vec<Discovered>) {
+    let name = &target.name;
+    let is_named = |entry: &Discovered| {
+        entry.is_named(name)
+            || entry.field("ROS topic").is_some_and(|topic| topic.as_bytes() == name.as_bytes())
+    };
+    let is_exact = entries.iter().any(is_named);
+    entries.into_iter().partition(|entry| match is_exact {
+        true => is_named(entry),
+        false => entry.matches(name) || (target.is_dds() && is_dds(entry)),
+    })
 }
 
-/// Returns whether sockets see the name, as those of other programs do: without a capture.
-pub(crate) fn ask_by_sockets(target: &ServiceTarget) -> Result<Discovery> {
-    Ok(Discovery::open(&DiscoveryOptions {
+fn is_dds(entry: &Discovered) -> bool {
+    entry.key.protocol == DiscoveryProtocol::Rtps
+}
+
+/// Returns whether this machine has announced an entry.
+fn is_own(machine: &Snapshot, entry: &Discovered) -> bool {
+    entry.source.ip().is_some_and(|source| machine.is_own(source))
+}
+
+/// Asks for a name, also in the DDS domains of the programs of this machine. Without a capture, it receives what their sockets do.
+pub(crate) fn open(target: &ServiceTarget, machine: &Snapshot, capture: bool) -> Result<Discovery> {
+    let mut options = DiscoveryOptions {
         interfaces: all_and(&target.interfaces),
         ask: true,
-        capture: false,
+        capture,
         ..DiscoveryOptions::default()
-    })?)
+    };
+    options.domains.extend(own_domains(machine)?);
+    Ok(Discovery::open(&options)?)
+}
+
+/// Returns the DDS domains whose announcements programs of this machine receive.
+fn own_domains(machine: &Snapshot) -> Result<Vec<u8>> {
+    let sockets = super::program::all_owned(machine)?;
+    let joined =
+        || sockets.iter().flat_map(|socket| &socket.memberships).map(|membership| membership.address);
+    let is_joined = |domain: &u8| {
+        let port = dds_port((*domain).into());
+        joined().any(|address| address.group.addr() == ServiceTarget::DDS_GROUP && Some(address.port) == port)
+    };
+    Ok((0..=u8::MAX).filter(is_joined).collect())
 }
 
 /// The name may be announced on other interfaces than those that are asked about.
@@ -111,14 +145,9 @@ fn finish(
     if target.interfaces.is_empty() {
         wanted.extend(&listened_on);
     }
-    let is_foreign = |entry: &Discovered| {
-        entry.source.ip().is_none_or(|source| !machine.is_own(source))
-            && entry.key.protocol != DiscoveryProtocol::Traffic
-    };
-    let is_own_dds = |entry: &&Discovered| {
-        entry.key.protocol == DiscoveryProtocol::Rtps
-            && entry.source.ip().is_some_and(|source| machine.is_own(source))
-    };
+    let is_foreign =
+        |entry: &Discovered| !is_own(machine, entry) && entry.key.protocol != DiscoveryProtocol::Traffic;
+    let is_own_dds = |entry: &&Discovered| is_dds(entry) && is_own(machine, entry);
     let own = found.iter().chain(&others).filter(is_own_dds).cloned().collect();
     let own_programs = match found.iter().filter(|entry| is_foreign(entry)).find_map(Discovered::dds_domain) {
         Some(domain) => programs_of_domain(machine, domain)?,

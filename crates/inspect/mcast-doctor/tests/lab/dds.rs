@@ -72,7 +72,7 @@ crate::table::cases! {
         let net = Net::new();
         nft(&net.sender, "inet", "hook input", "udp dport != 7400 counter drop");
         let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
-        examine_for(&net.receiver, "10.9.0.1", &briefly().listening(Duration::from_secs(5)))
+        examine_for(&net.receiver, "10.9.0.1", &patiently())
     };
     cyclone_in_another_domain: DifferentDdsDomain, "nodes of Cyclone DDS in domain 5, and in 0 on the receiver", || {
         let net = Net::new();
@@ -92,6 +92,21 @@ crate::table::cases! {
         let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
         let _pc = Cyclone::start(&net.receiver, 0, "lo", &["r:rt/scan"]);
         examine_for(&net.receiver, "10.9.0.1", &briefly())
+    };
+    cyclone_in_a_domain_that_is_not_asked: DifferentDdsDomain, "nodes of Cyclone DDS in domain 42, and in 0 on the receiver, whose topic is examined", || {
+        nodes_of_cyclone((42, ""), (0, ""), "/scan")
+    };
+    own_cyclone_in_a_domain_that_is_not_asked: DifferentDdsDomain, "nodes of Cyclone DDS in domain 0, and in 42 on the receiver", || {
+        nodes_of_cyclone((0, ""), (42, ""), "ros")
+    };
+    cyclone_that_is_restricted_to_its_host: NotAnnounced, "a node of Cyclone DDS restricted to its host, whose topic a node on the receiver reads", || {
+        nodes_of_cyclone((0, "lo"), (0, ""), "/scan")
+    };
+    cyclones_on_one_host: DifferentDdsDomain, "two nodes of Cyclone DDS on the receiver, in domains 0 and 3", || {
+        let net = Net::new();
+        let _talker = Cyclone::start(&net.receiver, 3, "", &["w:rt/scan"]);
+        let _listener = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+        examine_for(&net.receiver, "/scan", &patiently())
     };
     own_nodes_elsewhere: AnnouncedElsewhere, "the nodes of the receiver use `eth1`, a node is announced on `eth0`", || {
         let net = Net::new();
@@ -211,6 +226,19 @@ fn examine_for(host: &Host, name: &str, options: &Options) -> Report {
     })
 }
 
+/// Cyclone DDS announces itself every 8 s.
+fn patiently() -> Options {
+    briefly().listening(Duration::from_secs(5))
+}
+
+/// Looks for this name, with a writer on the sender and a reader on the receiver, each in this domain and on this interface.
+fn nodes_of_cyclone(there: (u32, &str), here: (u32, &str), name: &str) -> Report {
+    let net = Net::new();
+    let _robot = Cyclone::start(&net.sender, there.0, there.1, &["w:rt/scan"]);
+    let _pc = Cyclone::start(&net.receiver, here.0, here.1, &["r:rt/scan"]);
+    examine_for(&net.receiver, name, &patiently())
+}
+
 /// Looks for the node `talker` of the sender, beside these nodes of the receiver.
 fn examined(there: &[Sample], here: &[Sample]) -> Report {
     between(&Net::new(), there, here)
@@ -303,6 +331,7 @@ fn nodes_of_cyclone_dds_whose_topics_match() {
     let net = Net::new();
     let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
     let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
-    let report = examine_for(&net.receiver, "10.9.0.1", &briefly().listening(Duration::from_secs(5)));
-    assert_healthy(&report);
+    for name in ["10.9.0.1", "/scan", "dds"] {
+        assert_healthy(&examine_for(&net.receiver, name, &patiently()));
+    }
 }
