@@ -189,9 +189,16 @@ impl ReceiveBuffer {
     /// Returns the memory, which nobody else uses.
     #[inline]
     fn own(&mut self) -> &mut Vec<u8> {
-        if Arc::get_mut(&mut self.memory).is_none() {
-            self.memory = Arc::new(Vec::with_capacity(self.size));
+        // There are no weak references, and only this buffer can add to those that are counted.
+        if Arc::strong_count(&self.memory) > 1 {
+            return self.replace();
         }
+        Arc::make_mut(&mut self.memory)
+    }
+
+    #[cold]
+    fn replace(&mut self) -> &mut Vec<u8> {
+        self.memory = Arc::new(Vec::with_capacity(self.size));
         Arc::make_mut(&mut self.memory)
     }
 }
@@ -203,8 +210,12 @@ impl ReceiveBuffer {
     /// fresh one.
     #[inline]
     pub(crate) fn vector(&mut self) -> libc::iovec {
-        let size = self.size;
-        libc::iovec { iov_base: self.own().as_mut_ptr().cast(), iov_len: size }
+        // With each datagram: `own` would check twice whether others use the memory.
+        let start = match Arc::get_mut(&mut self.memory) {
+            Some(memory) => memory.as_mut_ptr(),
+            None => self.replace().as_mut_ptr(),
+        };
+        libc::iovec { iov_base: start.cast(), iov_len: self.size }
     }
 
     /// Notes that this many bytes have been written to the address of [`Self::vector`].
@@ -213,11 +224,11 @@ impl ReceiveBuffer {
     /// They must have been, and they must be at most as many as the buffer has.
     #[inline]
     pub(crate) unsafe fn note_written(&mut self, length: usize) {
-        let memory = self.own();
-        debug_assert!(length <= memory.capacity(), "{length} of {}", memory.capacity());
-        if memory.len() < length {
+        debug_assert!(length <= self.size, "{length} of {}", self.size);
+        // After the first datagrams, it is rarely longer than all before it.
+        if self.memory.len() < length {
             // SAFETY: the caller guarantees both conditions.
-            unsafe { memory.set_len(length) };
+            unsafe { self.own().set_len(length) };
         }
     }
 }

@@ -94,8 +94,9 @@ impl ReceiveSlots {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        for (slot, buffer) in (first..).zip(&mut buffers[first..first + received]) {
-            let length = (self.headers[slot].msg_len as usize).min(self.vectors[slot].iov_len);
+        let slots = self.headers[first..].iter().zip(&self.vectors[first..]);
+        for ((header, vector), buffer) in slots.zip(&mut buffers[first..first + received]) {
+            let length = (header.msg_len as usize).min(vector.iov_len);
             // SAFETY: the kernel has written this many bytes, of which the buffer has room for `iov_len`.
             unsafe { buffer.note_written(length) };
         }
