@@ -8,7 +8,7 @@ use mcast_packet::payload::Coap;
 use super::entry::{DiscoveredField, DiscoveredKind, DiscoveryProtocol, UntrustedText};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
+use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 3] = [
@@ -19,17 +19,11 @@ const GROUPS: [SocketAddr; 3] = [
 
 /// Reads CoAP.
 #[derive(Debug)]
-pub(super) struct CoapObserver {
-    asking: Asking,
-}
+pub(super) struct CoapObserver;
 
 impl CoapObserver {
     /// A response may hold forever or not at all; the list is then kept within these limits.
     const LIFETIMES: (Duration, Duration) = (Duration::from_secs(150), Duration::from_secs(86_400));
-
-    pub(super) const fn new() -> Self {
-        Self { asking: Asking::new(DiscoveryProtocol::Coap, &GROUPS, 1) }
-    }
 }
 
 impl Observer for CoapObserver {
@@ -61,21 +55,13 @@ impl Observer for CoapObserver {
         }
         registry.announce(now, announced);
     }
+}
 
-    fn poll_timeout(&self) -> Option<Time> {
-        self.asking.due()
-    }
-
-    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
-        self.asking.start(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
-        // Non-confirmable, as all requests to groups (RFC 7252 section 8.1). A server ignores a number that it knows.
-        self.asking.poll(now, |_, _, number| {
-            let [.., high, low] = (now.as_nanos() / 1_000_000 + number as u64).to_be_bytes();
-            let head = [0x52, Coap::GET, high, low, high, low];
-            [&head[..], &[0xbb], b".well-known", &[0x04], b"core"].concat()
-        })
-    }
+pub(super) const fn asking() -> Asking {
+    // Non-confirmable, as all requests to groups (RFC 7252 section 8.1). A server ignores a number that it knows.
+    Asking::new(DiscoveryProtocol::Coap, &GROUPS, 1, |now, _, _, number| {
+        let [.., high, low] = (now.as_nanos() / 1_000_000 + number as u64).to_be_bytes();
+        let head = [0x52, Coap::GET, high, low, high, low];
+        [&head[..], &[0xbb], b".well-known", &[0x04], b"core"].concat()
+    })
 }

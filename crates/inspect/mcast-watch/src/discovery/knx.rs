@@ -7,7 +7,7 @@ use mcast_packet::payload::Knx;
 use super::entry::{DiscoveredKind, DiscoveryProtocol};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
+use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 1] = [SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(224, 0, 23, 12), Knx::PORT))];
@@ -17,15 +17,7 @@ const SEARCH_REQUEST: [u8; 14] = [6, 0x10, 2, 1, 0, 14, 8, 1, 0, 0, 0, 0, 0, 0];
 
 /// Reads KNXnet/IP.
 #[derive(Debug)]
-pub(super) struct KnxObserver {
-    asking: Asking,
-}
-
-impl KnxObserver {
-    pub(super) const fn new() -> Self {
-        Self { asking: Asking::new(DiscoveryProtocol::Knx, &GROUPS, 1) }
-    }
-}
+pub(super) struct KnxObserver;
 
 impl Observer for KnxObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
@@ -49,7 +41,7 @@ impl Observer for KnxObserver {
         let mut announced = announced_by(now, datagram, DiscoveryProtocol::Knx, DiscoveredKind::Device, id);
         announced.addresses = vec![address];
         announced.port = Some(port);
-        announced.expires = self.asking.holds_until(now);
+        announced.expires = registry.answer_holds_until(now);
         announced.name = address.to_string().into();
         let families: Vec<_> = message.families().collect();
         let offered =
@@ -71,18 +63,10 @@ impl Observer for KnxObserver {
         }
         registry.announce(now, announced);
     }
+}
 
-    fn poll_timeout(&self) -> Option<Time> {
-        self.asking.due()
-    }
-
-    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
-        self.asking.start(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
-        self.asking.poll(now, |_, _, _| SEARCH_REQUEST.to_vec())
-    }
+pub(super) const fn asking() -> Asking {
+    Asking::new(DiscoveryProtocol::Knx, &GROUPS, 1, |_, _, _, _| SEARCH_REQUEST.to_vec())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

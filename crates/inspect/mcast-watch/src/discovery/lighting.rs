@@ -9,7 +9,7 @@ use mcast_packet::payload::{ArtNet, ArtPollReply, Sacn, SacnContent};
 use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
+use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 
 /// Reads sACN. An entry is a universe of one source.
@@ -84,9 +84,8 @@ const BROADCAST: [SocketAddr; 1] = [SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::B
 const ART_POLL: [u8; 14] = *b"Art-Net\0\x00\x20\x00\x0e\x02\x00";
 
 /// Reads Art-Net. An entry is a node, or four ports of one that has more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ArtNetObserver {
-    asking: Asking,
     /// When a controller last asked all nodes.
     polled: Option<Time>,
 }
@@ -94,10 +93,6 @@ pub(super) struct ArtNetObserver {
 impl ArtNetObserver {
     /// Controllers ask every 3 s or more often, and each node answers: with three answers missing, a node is gone.
     const POLLED: Duration = Duration::from_secs(10);
-
-    pub(super) const fn new() -> Self {
-        Self { asking: Asking::new(DiscoveryProtocol::ArtNet, &BROADCAST, 1), polled: None }
-    }
 
     fn announce(
         &self,
@@ -125,7 +120,7 @@ impl ArtNetObserver {
         };
         let was_polled = self.polled.is_some_and(|polled| now.since(polled) < Self::POLLED);
         announced.expires =
-            if was_polled { Some(now.after(Self::POLLED)) } else { self.asking.holds_until(now) };
+            if was_polled { Some(now.after(Self::POLLED)) } else { registry.answer_holds_until(now) };
         let (outputs, inputs) = (list(node.outputs()), list(node.inputs()));
         let ports = [("outputs", &outputs), ("inputs", &inputs)];
         let ports = ports.iter().filter(|(_, universes)| !universes.is_empty());
@@ -152,18 +147,10 @@ impl Observer for ArtNetObserver {
             _ => {}
         }
     }
+}
 
-    fn poll_timeout(&self) -> Option<Time> {
-        self.asking.due()
-    }
-
-    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
-        self.asking.start(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
-        self.asking.poll(now, |_, _, _| ART_POLL.to_vec())
-    }
+pub(super) const fn asking() -> Asking {
+    Asking::new(DiscoveryProtocol::ArtNet, &BROADCAST, 1, |_, _, _, _| ART_POLL.to_vec())
 }
 
 /// Lists universes without repetitions.

@@ -43,6 +43,8 @@ pub use own::OwnMemberships;
 use registry::Registry;
 pub use registry::{DepartureReason, DiscoveryCounts, DiscoveryEvent};
 
+use support::Asking;
+
 use crate::announcements::StreamAnnouncement;
 use crate::clock::Time;
 
@@ -140,6 +142,8 @@ pub struct DiscoveryPacket<'a> {
 pub struct DiscoveryTable {
     registry: Registry,
     observers: Vec<Box<dyn Observer>>,
+    /// The protocols whose questions are the same whatever is known.
+    askings: [Asking; 5],
 }
 
 impl Default for DiscoveryTable {
@@ -152,7 +156,8 @@ impl DiscoveryTable {
     /// Creates an empty table.
     #[must_use]
     pub fn new() -> Self {
-        Self { registry: Registry::new(), observers: observers() }
+        let askings = [coap::asking(), knx::asking(), lighting::asking(), ssdp::asking(), wsd::asking()];
+        Self { registry: Registry::new(), observers: observers(), askings }
     }
 
     /// Reads a datagram.
@@ -216,7 +221,7 @@ impl DiscoveryTable {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let due = self.observers.iter().filter_map(|observer| observer.poll_timeout());
-        due.chain(self.registry.poll_timeout()).min()
+        due.chain(self.askings.iter().filter_map(Asking::due)).chain(self.registry.poll_timeout()).min()
     }
 
     /// Starts to send queries in all protocols that have them.
@@ -226,9 +231,9 @@ impl DiscoveryTable {
 
     /// Starts to query for this in all protocols that have queries.
     pub fn ask_for(&mut self, now: Time, request: &DiscoveryRequest) {
-        for observer in &mut self.observers {
-            observer.ask(now, request);
-        }
+        self.registry.is_asking = true;
+        self.askings.iter_mut().for_each(|asking| asking.start(now));
+        self.observers.iter_mut().for_each(|observer| observer.ask(now, request));
     }
 
     /// Sets what this process has joined. Its groups are listed if others have joined them, too.
@@ -241,8 +246,9 @@ impl DiscoveryTable {
     /// Returns the next question to send.
     pub fn poll_transmit(&mut self, now: Time) -> Option<DiscoveryQuestion> {
         let registry = &self.registry;
-        let question =
-            self.observers.iter_mut().find_map(|observer| observer.poll_transmit(now, registry))?;
+        let mut others = self.observers.iter_mut();
+        let question = (self.askings.iter_mut().find_map(|asking| asking.poll(now)))
+            .or_else(|| others.find_map(|observer| observer.poll_transmit(now, registry)))?;
         self.registry.questions.note(&question);
         Some(question)
     }
@@ -283,9 +289,9 @@ impl Discovered {
 fn observers() -> Vec<Box<dyn Observer>> {
     vec![
         Box::new(avtp::AvtpObserver::new()),
-        Box::new(coap::CoapObserver::new()),
-        Box::new(knx::KnxObserver::new()),
-        Box::new(lighting::ArtNetObserver::new()),
+        Box::new(coap::CoapObserver),
+        Box::new(knx::KnxObserver),
+        Box::new(lighting::ArtNetObserver::default()),
         Box::new(lighting::SacnObserver),
         Box::new(llmnr::Llmnr),
         Box::new(mdns::Mdns::new()),
@@ -295,7 +301,7 @@ fn observers() -> Vec<Box<dyn Observer>> {
         Box::new(rtps::RtpsObserver::new()),
         Box::new(sap::SapObserver::new()),
         Box::new(ssdp::SsdpObserver::new()),
-        Box::new(wsd::WsDiscoveryObserver::new()),
+        Box::new(wsd::WsDiscoveryObserver),
         Box::new(streams::RelayObserver),
         Box::new(traffic::GroupObserver::new()),
     ]

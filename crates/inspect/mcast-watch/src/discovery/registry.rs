@@ -13,6 +13,7 @@ use super::entry::{
     Discovered, DiscoveredField, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::own::{OwnMemberships, SentQuestions};
+use super::support::Asking;
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -105,6 +106,8 @@ pub(crate) struct Registry {
     /// Whether they have changed since they were last regarded.
     pub(super) is_own_new: bool,
     pub(super) questions: SentQuestions,
+    /// Whether questions are repeated.
+    pub(super) is_asking: bool,
 }
 
 /// The entries of one protocol.
@@ -143,6 +146,7 @@ impl Registry {
             own: OwnMemberships::default(),
             is_own_new: false,
             questions: SentQuestions::default(),
+            is_asking: false,
         }
     }
 
@@ -202,6 +206,11 @@ impl Registry {
         }
         self.push(DiscoveryEvent::Appeared(announced));
         self.make_room(&key);
+    }
+
+    /// Returns until when an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
+    pub(super) fn answer_holds_until(&self, now: Time) -> Option<Time> {
+        self.is_asking.then(|| now.after(Asking::LIFETIME))
     }
 
     /// Records that an entry is still there, by something else than an announcement of it.

@@ -14,7 +14,7 @@ use super::entry::{
 };
 use super::registry::Registry;
 use super::support::{Asking, announced_by, authority, keep_other_family, read};
-use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
+use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -44,7 +44,6 @@ const TYPES: [&str; 3] = ["device", "service", "type"];
 /// Reads SSDP.
 #[derive(Debug)]
 pub(super) struct SsdpObserver {
-    asking: Asking,
     gathered: BTreeMap<DiscoveryKey, Gathered>,
     /// The keys of `gathered` in the order in which they are due.
     order: VecDeque<(Time, DiscoveryKey)>,
@@ -93,7 +92,6 @@ impl SsdpObserver {
 
     pub(super) fn new() -> Self {
         Self {
-            asking: Asking::new(DiscoveryProtocol::Ssdp, &GROUPS, 2),
             gathered: BTreeMap::new(),
             order: VecDeque::new(),
             gone: Lru::new(Self::MAX_GONE),
@@ -258,21 +256,18 @@ impl Observer for SsdpObserver {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.order.front().map(|(due, _)| *due).into_iter().chain(self.asking.due()).min()
+        self.order.front().map(|(due, _)| *due)
     }
+}
 
-    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
-        self.asking.start(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
+pub(super) const fn asking() -> Asking {
+    Asking::new(DiscoveryProtocol::Ssdp, &GROUPS, 2, |_, group, variant, _| {
         // Some devices answer only one of these.
-        self.asking.poll(now, |group, variant, _| {
-            let target = if variant == 0 { "ssdp:all" } else { "upnp:rootdevice" };
-            let text = "M-SEARCH * HTTP/1.1\r\nHOST: {group}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n";
-            text.replace("{group}", &group.to_string()).replace("{target}", target).into_bytes()
-        })
-    }
+        let target = if variant == 0 { "ssdp:all" } else { "upnp:rootdevice" };
+        let text =
+            "M-SEARCH * HTTP/1.1\r\nHOST: {group}\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: {target}\r\n\r\n";
+        text.replace("{group}", &group.to_string()).replace("{target}", target).into_bytes()
+    })
 }
 
 impl Gathered {

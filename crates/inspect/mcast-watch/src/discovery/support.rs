@@ -18,22 +18,27 @@ pub(super) struct Asking {
     destinations: &'static [SocketAddr],
     /// The number of different questions to each destination.
     variants: usize,
+    payload: Payload,
     due: Option<Time>,
     /// The questions sent since the start.
     sent: usize,
 }
 
+/// Returns a question, from the time, its destination, its variant, and a number that identifies it.
+type Payload = fn(Time, SocketAddr, usize, usize) -> Vec<u8>;
+
 impl Asking {
     const INTERVAL: Duration = Duration::from_secs(60);
-    /// Two rounds may be lost.
-    const LIFETIME: Duration = Duration::from_secs(150);
+    /// How long an answer holds in a protocol that states no lifetime: two rounds may be lost.
+    pub(super) const LIFETIME: Duration = Duration::from_secs(150);
 
     pub(super) const fn new(
         protocol: DiscoveryProtocol,
         destinations: &'static [SocketAddr],
         variants: usize,
+        payload: Payload,
     ) -> Self {
-        Self { protocol, destinations, variants, due: None, sent: 0 }
+        Self { protocol, destinations, variants, payload, due: None, sent: 0 }
     }
 
     pub(super) fn start(&mut self, now: Time) {
@@ -44,22 +49,12 @@ impl Asking {
         self.due
     }
 
-    /// Returns until when an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
-    pub(super) fn holds_until(&self, now: Time) -> Option<Time> {
-        self.due.map(|_| now.after(Self::LIFETIME))
-    }
-
-    /// Returns the next question that is due. `payload` is called with the destination, the variant, and a number that
-    /// identifies the question.
-    pub(super) fn poll(
-        &mut self,
-        now: Time,
-        payload: impl FnOnce(SocketAddr, usize, usize) -> Vec<u8>,
-    ) -> Option<DiscoveryQuestion> {
+    /// Returns the next question that is due.
+    pub(super) fn poll(&mut self, now: Time) -> Option<DiscoveryQuestion> {
         self.due.filter(|due| *due <= now)?;
         let round = self.destinations.len() * self.variants;
         let destination = *self.destinations.get(self.sent % round / self.variants)?;
-        let payload = payload(destination, self.sent % self.variants, self.sent);
+        let payload = (self.payload)(now, destination, self.sent % self.variants, self.sent);
         self.sent += 1;
         if self.sent.is_multiple_of(round) {
             self.due = Some(now.after(match self.sent / round {

@@ -9,7 +9,7 @@ use super::registry::Registry;
 use super::support::{
     Asking, announced_by, authority, keep_other_family, percent_decoded, read, xml_decoded,
 };
-use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
+use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 2] = [
@@ -33,17 +33,10 @@ const DRAFT_ADDRESSING: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing
 
 /// Reads WS-Discovery.
 #[derive(Debug)]
-pub(super) struct WsDiscoveryObserver {
-    asking: Asking,
-}
+pub(super) struct WsDiscoveryObserver;
 
 impl WsDiscoveryObserver {
-    pub(super) const fn new() -> Self {
-        Self { asking: Asking::new(DiscoveryProtocol::WsDiscovery, &GROUPS, PROBES.len()) }
-    }
-
     fn announce(
-        &self,
         now: Time,
         datagram: &DiscoveryDatagram<'_>,
         endpoint: &WsEndpoint<'_>,
@@ -52,7 +45,7 @@ impl WsDiscoveryObserver {
         let (protocol, kind) = (DiscoveryProtocol::WsDiscovery, DiscoveredKind::Device);
         let mut announced = announced_by(now, datagram, protocol, kind, UntrustedText::new(endpoint.address));
         let known = registry.get(&announced.key);
-        announced.expires = self.asking.holds_until(now);
+        announced.expires = registry.answer_holds_until(now);
         // A device that is translated, or has several networks, states addresses of each; the one on this network is first.
         let urls = || words(endpoint.urls).take(Registry::MAX_ADDRESSES);
         let from = datagram.source.ip();
@@ -124,39 +117,31 @@ impl Observer for WsDiscoveryObserver {
                 }
             }
             WsDiscoveryKind::Hello | WsDiscoveryKind::ProbeMatches | WsDiscoveryKind::ResolveMatches => {
-                endpoints.for_each(|endpoint| self.announce(now, datagram, &endpoint, registry));
+                endpoints.for_each(|endpoint| Self::announce(now, datagram, &endpoint, registry));
             }
         }
     }
+}
 
-    fn poll_timeout(&self) -> Option<Time> {
-        self.asking.due()
-    }
-
-    fn ask(&mut self, now: Time, _: &DiscoveryRequest) {
-        self.asking.start(now);
-    }
-
-    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
-        self.asking.poll(now, |_, variant, number| {
-            let [namespace, addressing, types] = PROBES.get(variant).copied().unwrap_or_default();
-            let to = match namespace {
-                DRAFT => "urn:schemas-xmlsoap-org:ws:2005:04:discovery",
-                _ => "urn:docs-oasis-open-org:ws-dd:ns:discovery:2009:01",
-            };
-            // The identifier must be unique, and need not be secret: answers to the questions of others are read, too.
-            let (nanos, number) = (now.as_nanos(), number & 0xfff);
-            let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
-            format!(
-                "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
-                 xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:a=\"{addressing}\" \
-                 xmlns:d=\"{namespace}\"><s:Header><a:Action>{namespace}/Probe</a:Action>\
-                 <a:MessageID>urn:uuid:{high:08x}-0000-4{number:03x}-8000-0000{low:08x}</a:MessageID>\
-                 <a:To>{to}</a:To></s:Header><s:Body><d:Probe>{types}</d:Probe></s:Body></s:Envelope>"
-            )
-            .into_bytes()
-        })
-    }
+pub(super) const fn asking() -> Asking {
+    Asking::new(DiscoveryProtocol::WsDiscovery, &GROUPS, PROBES.len(), |now, _, variant, number| {
+        let [namespace, addressing, types] = PROBES.get(variant).copied().unwrap_or_default();
+        let to = match namespace {
+            DRAFT => "urn:schemas-xmlsoap-org:ws:2005:04:discovery",
+            _ => "urn:docs-oasis-open-org:ws-dd:ns:discovery:2009:01",
+        };
+        // The identifier must be unique, and need not be secret: answers to the questions of others are read, too.
+        let (nanos, number) = (now.as_nanos(), number & 0xfff);
+        let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
+        format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+             xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:a=\"{addressing}\" \
+             xmlns:d=\"{namespace}\"><s:Header><a:Action>{namespace}/Probe</a:Action>\
+             <a:MessageID>urn:uuid:{high:08x}-0000-4{number:03x}-8000-0000{low:08x}</a:MessageID>\
+             <a:To>{to}</a:To></s:Header><s:Body><d:Probe>{types}</d:Probe></s:Body></s:Envelope>"
+        )
+        .into_bytes()
+    })
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -416,7 +416,7 @@ fn service_that_is_withdrawn_by_ipv6_is_listed_as_long_as_it_is_published_by_ipv
     // What is probed and announced after the goodbye arrives when it would have taken effect.
     let later: Service = ("KITCHEN".into(), "_http._tcp".into());
     assert_eq!(by_v4.answer(&["add", &later.0, &later.1, "80"]), "done");
-    agree(&["IPv4"], &[later.clone()]);
+    agree(&["IPv4"], std::slice::from_ref(&later));
     assert_eq!(by_v4.answer(&["remove", &printer.0, &printer.1]), "done");
     agree(&[], &[later]);
 }
