@@ -82,6 +82,8 @@ pub(crate) fn drawn_step() -> Step {
             let mut command = cargo(head.iter().chain(&["drawn_by_seed", "--show-output"]));
             command.envs(environment.iter().map(|(name, value)| (name, value)));
             command.env("MCAST_SEEDS", "20").env("MCAST_SURVEY", "1");
+            // They wait most of the time, as those do that nextest runs.
+            command.env("RUST_TEST_THREADS", "8");
             outcome(command, "cargo test", options)
         })
     })
