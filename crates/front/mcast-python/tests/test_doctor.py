@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import lab
@@ -81,6 +83,58 @@ def test_a_membership_is_examined_on_each_interface(other: lab.Host, port: int) 
         assert [each.id for each in report.faults] == ["joined-other-interface"], str(report)
     with pytest.raises(ValueError, match="where a membership is joined"):
         pymcast.doctor(interface="one", pid=1)
+
+
+def test_several_memberships_are_examined_in_one_report(other: lab.Host, port: int) -> None:
+    sender = other.run(lambda: pymcast.Sender(f"239.23.0.5%one:{port}"))
+    with talking(sender):
+        report = pymcast.doctor(("239.23.0.5", port), f"239.23.0.6%one:{port}", interface="one", listen=1)
+    assert [(each.id, each.group) for each in report.faults] == [
+        ("nothing-arrives", f"239.23.0.6:{port}")
+    ], str(report)
+
+
+@contextlib.contextmanager
+def advertising(other: lab.Host) -> Iterator[None]:
+    """Sends packets of VRRP from the other host, 50 a second."""
+
+    def open_socket() -> socket.socket:
+        sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(lab.address("one", 2)))
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+        return sender
+
+    with other.run(open_socket) as sender:
+        stop = threading.Event()
+
+        def talk() -> None:
+            while not stop.wait(0.02):
+                sender.sendto(bytes([0x21, 7, 100, 0, 0, 1, 0, 0]), ("224.0.0.18", 0))
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_groups_of_protocols_without_ports_are_examined(other: lab.Host) -> None:
+    with advertising(other):
+        # The group of IPv6 is silent: this network uses the one of IPv4.
+        named = pymcast.doctor("vrrp", interface="one", listen=1)
+        given = pymcast.doctor("224.0.0.18", interface="one", protocol=112, listen=1)
+        other_one = pymcast.doctor(IPv4Address("224.0.0.18"), interface="one", protocol="ospf", listen=1)
+    for report in (named, given):
+        assert all(each.id != "nothing-arrives" for each in report.findings), str(report)
+    assert [each.id for each in other_one.faults] == ["nothing-arrives"], str(other_one)
+    with pytest.raises(ValueError, match="neither the number of an IP protocol"):
+        pymcast.doctor("224.0.0.18", protocol="carrier-pigeon")
+    with pytest.raises(ValueError, match="without a port"):
+        pymcast.doctor("239.23.0.6:5000", protocol="vrrp")
+    with pytest.raises(ValueError, match="that of a group"):
+        pymcast.doctor(protocol="vrrp")
 
 
 def test_a_name_is_looked_for(other: lab.Host) -> None:

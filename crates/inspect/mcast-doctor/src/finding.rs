@@ -209,6 +209,12 @@ impl Finding {
         self.id == other.id && rules(self).iter().any(|rule| others.contains(rule))
     }
 
+    /// Returns whether both have the same cause for one flow, whichever program gets it.
+    pub(crate) fn is_about_flow_of(&self, other: &Self) -> bool {
+        let is_of_flow = self.subject.source().is_some() && self.subject.program.is_none();
+        is_of_flow && (self.id, &self.subject) == (other.id, &other.subject)
+    }
+
     /// Returns whether it explains why the datagrams of a flow do not arrive. Only a fault does, and only if its cause
     /// loses datagrams. A warning is enough for datagrams that wait at the socket, where the program may read them later.
     pub(crate) fn explains(&self, flow: &FlowStatus) -> bool {
@@ -441,7 +447,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl ExplainedFlow {
-    fn covers(&self, flow: &FlowStatus) -> bool {
+    pub(crate) fn covers(&self, flow: &FlowStatus) -> bool {
         let has_source =
             || self.source.is_none_or(|own| flow.source.is_some_and(|source| source.ip() == own));
         self.destination == flow.destination && self.interface == flow.interface && has_source()

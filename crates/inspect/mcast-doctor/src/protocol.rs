@@ -27,6 +27,8 @@ pub struct ProtocolTarget {
     pub protocol: IpProtocol,
     /// The interface on which they should arrive; `None` for any.
     pub interface: Option<InterfaceSelector>,
+    /// The name by which the group was chosen, such as `vrrp`, if it was not the group.
+    pub name: Option<String>,
 }
 
 impl IpProtocol {
@@ -103,7 +105,37 @@ impl ProtocolTarget {
     /// Returns the packets of a protocol to a group, on any interface.
     #[must_use]
     pub const fn new(group: Group, protocol: IpProtocol) -> Self {
-        Self { group, protocol, interface: None }
+        Self { group, protocol, interface: None, name: None }
+    }
+
+    /// Returns the groups that a text names without a port: `vrrp`, `224.0.0.18`, `[ff02::12%eth0]`; none if it is one for UDP. The
+    /// protocol is that of the group, unless one is `given`.
+    ///
+    /// # Errors
+    /// Returns an error if the text has an invalid interface.
+    pub fn named(text: &str, given: Option<IpProtocol>) -> Result<Vec<Self>, mcast::ParseError> {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let (name, interface) = match bare.split_once('%') {
+            Some((name, interface)) => (name, Some(interface.parse::<InterfaceSelector>()?)),
+            None => (bare, None),
+        };
+        let (groups, name): (Vec<Group>, _) = match name.parse() {
+            Ok(group) => (vec![group], None),
+            Err(_) => (WellKnown::named(name).iter().map(|row| row.group).collect(), Some(name.to_owned())),
+        };
+        let target = |group: Group| {
+            // The ports of a name come first: such a protocol runs over UDP.
+            let is_udp = group.well_known().any(|known| !known.ports.is_empty());
+            let protocol = given.or_else(|| IpProtocol::of_group(group).filter(|_| !is_udp))?;
+            Some(Self { interface: interface.clone(), name: name.clone(), ..Self::new(group, protocol) })
+        };
+        Ok(groups.into_iter().filter_map(target).collect())
+    }
+
+    /// Returns whether both are groups of one name on the same interface, of which a network may use only one, as with VRRP of one
+    /// family.
+    pub(crate) fn is_alternative_to(&self, other: &Self) -> bool {
+        self.name.is_some() && (&self.name, &self.interface) == (&other.name, &other.interface)
     }
 
     /// Sets the interface.

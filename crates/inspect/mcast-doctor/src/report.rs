@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::protocol::ProtocolTarget;
 use crate::singular::agreeing;
 use crate::{ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Id, Severity};
 
@@ -143,11 +144,13 @@ impl Report {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 
-    /// Adds the report on another membership. What both have, such as findings about the machine, stays once.
+    /// Adds the report on another membership. What both have, such as findings about the machine or about a flow, stays once.
     /// Datagrams arrive only if those of both do.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.findings.extend(new_in(&self.findings, other.findings));
+        let is_new = |finding: &Finding| !self.findings.iter().any(|known| known.is_about_flow_of(finding));
+        let others = other.findings.into_iter().filter(is_new).collect();
+        self.findings.extend(new_in(&self.findings, others));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
         self.open_questions.extend(new_in(&self.open_questions, other.open_questions));
         self.observations.extend(other.observations);
@@ -155,6 +158,40 @@ impl Report {
         self.examined.extend(new_in(&self.examined, other.examined));
         self.arrival = self.arrival.and(other.arrival);
         self
+    }
+
+    /// Returns several reports as one, each with the protocol that was examined, if one was. A group that a network does not use, as it
+    /// uses another one of the same name, is an observation only.
+    #[must_use]
+    pub fn together(reports: Vec<(Option<&ProtocolTarget>, Self)>) -> Self {
+        let (silent, present): (Vec<_>, Vec<_>) =
+            reports.into_iter().partition(|(_, report)| report.is_silent());
+        let in_use = |target: &ProtocolTarget| {
+            present.iter().find(|(other, _)| other.is_some_and(|other| other.is_alternative_to(target)))
+        };
+        let silent: Vec<_> = silent
+            .into_iter()
+            .map(|(target, report)| match target.and_then(in_use) {
+                Some((_, other)) => report.unused(other.arrival),
+                None => report,
+            })
+            .collect();
+        let all = present.into_iter().map(|(_, report)| report).chain(silent);
+        all.reduce(Self::and).unwrap_or_default()
+    }
+
+    /// Returns whether nothing was received for a group, and nothing else is known to be wrong.
+    fn is_silent(&self) -> bool {
+        let is_quiet = matches!(self.arrival, ArrivalStatus::Nothing | ArrivalStatus::NotObserved);
+        is_quiet && self.findings.iter().all(|finding| finding.id == Id::NothingArrives)
+    }
+
+    /// Returns the report on a group of a name, of which another one is in use: that nothing arrives for it is an observation only.
+    fn unused(mut self, arrival: ArrivalStatus) -> Self {
+        let silence = self.findings.drain(..).map(|finding| finding.cause).next();
+        self.open_questions.retain(|question| question.effect != Effect::NoAnswer);
+        self.observations.extend(silence.map(|cause| LayerObservation::new("wire", cause)));
+        Self { arrival, ..self }
     }
 
     /// Adds the report on the machine to that on its programs. What it predicts for a program is left out where the program's own
@@ -327,6 +364,22 @@ mod tests {
         let both = one.clone().and(report(ArrivalStatus::Nothing, vec![fault.clone(), common.clone()]));
         assert_eq!((both.arrival, both.findings), (ArrivalStatus::Incomplete, vec![fault, common]));
         assert_eq!(one.clone().and(one).arrival, ArrivalStatus::Arrives);
+    }
+
+    #[test]
+    fn cause_of_one_flow_is_reported_once_however_many_programs_get_it() {
+        let lost = |cause: &str, source: u8| {
+            let finding = Finding::fault(Id::LostBeforeThisMachine, cause).on_interface("eth0");
+            finding.from_source(std::net::IpAddr::from([10, 9, 0, source]))
+        };
+        let report = |findings| Report { findings, ..Report::default() };
+        let other_flow = lost("3 of 100", 2);
+        let both =
+            report(vec![lost("5 of 100", 1)]).and(report(vec![lost("6 of 101", 1), other_flow.clone()]));
+        assert_eq!(both.findings, [lost("5 of 100", 1), other_flow]);
+        // What is wrong with each program is listed for each.
+        let in_program = |name: &str| lost("5 of 100", 1).in_program(name);
+        assert_eq!(report(vec![in_program("a")]).and(report(vec![in_program("b")])).findings.len(), 2);
     }
 
     #[test]

@@ -54,6 +54,21 @@ fn a_socket_that_only_keeps_a_membership_is_not_at_fault() {
     unbound.child.kill().unwrap();
 }
 
+/// Nobody has stated that something is sent to the group at present.
+#[test]
+fn a_group_that_is_silent_is_no_fault_where_nobody_asks_about_it() {
+    let ward = Ward::new();
+    let host = &ward.lan.b;
+    let waiting = start(host, &["recv", "239.255.7.8:5000"]);
+    eventually("a membership", || host.read_proc_net("igmp").unwrap().contains("0807FFEF"));
+    let ended = ward.doctor(&["-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(0), vec!["nothing-arrives".to_owned()]), "{ended:?}");
+    assert_eq!(events(&ended, "finding")[0]["severity"], "note", "{ended:?}");
+    let asked = ward.doctor(&["-W", "1s", "--json", "239.255.7.8:5000"]);
+    assert_eq!((asked.status, ids(&asked)), (Some(1), vec!["nothing-arrives".to_owned()]), "{asked:?}");
+    waiting.child.kill().unwrap();
+}
+
 #[test]
 fn a_program_is_started_examined_and_ended() {
     let ward = Ward::new().streaming();

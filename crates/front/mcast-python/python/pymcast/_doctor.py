@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
 
-    from pymcast._keywords import InterfaceLike, MembershipLike
+    from pymcast._keywords import GroupLike, InterfaceLike, MembershipLike
 
 @dataclass(frozen=True)
 class Evidence:
@@ -145,9 +145,9 @@ class Report:
 
 
 def doctor(
-    membership: MembershipLike | None = None,
-    *,
+    *memberships: MembershipLike | GroupLike,
     interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+    protocol: str | int | None = None,
     name: str | None = None,
     pid: int | None = None,
     port: int | None = None,
@@ -158,8 +158,10 @@ def doctor(
 ) -> Report:
     """Finds out why multicast does not arrive, and how to fix it.
 
-    Given a membership, as for `Receiver`, it joins and observes for `listen` seconds at three layers: the wire, the
-    counters of the IP layer, and the socket, on `interface`, one or several (each in turn). `name` looks for a service,
+    Given memberships, as for `Receiver`, it joins each in turn, and observes for `listen` seconds at three layers: the
+    wire, the counters of the IP layer, and the socket, on `interface`, one or several. A group without a port is one of
+    a protocol without UDP: `"vrrp"`, `"224.0.0.18"`, `"ospf%eth1"`, or any with `protocol`, a name or a number. `name`
+    looks for a service,
     a device or a host that announces itself, and reports why it is not found or cannot be reached. `pid` or `port`
     examine another program's sockets, `file` a capture file. Without any of these, it examines this machine, and each
     program that has joined groups.
@@ -170,10 +172,13 @@ def doctor(
     Raises `pymcast.Error` if the examination fails, `pymcast.CaptureFileError` for a file. Questions that it could
     not answer, for instance because capturing requires permissions, are in the report's `open_questions`.
     """
-    if interface is not None and membership is None and name is None:
+    if interface is not None and not memberships and name is None:
         raise ValueError("interface is where a membership is joined, or a name is looked for")
-    subject = (membership, name, pid, port, file)
-    report = json.loads(examine(subject, several(interface), listen, soak, experiments))
+    if protocol is not None and not memberships:
+        raise ValueError("protocol is that of a group")
+    subject = (name, pid, port, file)
+    number = None if protocol is None else str(protocol)
+    report = json.loads(examine(memberships, subject, several(interface), number, listen, soak, experiments))
     return Report(
         findings=tuple(_finding(each) for each in report["findings"]),
         open_questions=tuple(OpenQuestion(**each) for each in report["open_questions"]),

@@ -126,6 +126,7 @@ class DoctorKeywords(TypedDict, total=False):
     """The keywords of `pymcast.doctor`."""
 
     interface: InterfaceLike | Iterable[InterfaceLike] | None
+    protocol: str | int | None
     name: str | None
     pid: int | None
     port: int | None

@@ -1884,8 +1884,10 @@ class DiscoveryHandle:
     def close(self) -> None:
         """Stops."""
 def examine(
-    subject: tuple[MembershipLike | None, str | None, int | None, int | None, str | PathLike[str] | None],
+    memberships: Sequence[MembershipLike | GroupLike],
+    subject: tuple[str | None, int | None, int | None, str | PathLike[str] | None],
     interfaces: Sequence[InterfaceLike],
+    protocol: str | None,
     listen: float,
     soak: bool,
     experiments: bool,

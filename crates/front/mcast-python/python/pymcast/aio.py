@@ -35,6 +35,7 @@ from pymcast._keywords import (
     MembershipLike,
     PayloadLike,
     GroupAddressLike,
+    GroupLike,
     ReceiverKeywords,
     SenderKeywords,
     SourceLike,
@@ -318,13 +319,13 @@ async def discover(
 
 
 async def doctor(
-    membership: MembershipLike | None = None, **settings: Unpack[DoctorKeywords]
+    *memberships: MembershipLike | GroupLike, **settings: Unpack[DoctorKeywords]
 ) -> pymcast.Report:
     """Finds out why multicast does not arrive, as `pymcast.doctor`, in a thread.
 
     If the call is cancelled, the thread still runs for up to `listen` seconds, or until `soak` ends.
     """
-    return await asyncio.to_thread(partial(pymcast.doctor, membership, **settings))
+    return await asyncio.to_thread(partial(pymcast.doctor, *memberships, **settings))
 
 
 class Sender:

@@ -13,7 +13,7 @@ use crate::fate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::Link;
-use crate::wire::{ControlMessage, PtpFrames, Tagging};
+use crate::wire::{ControlMessage, Flow, PtpFrames, Tagging};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Severity, Tool, remedies};
 
 /// Nothing for a group reached this machine, and no other finding explains it.
@@ -47,12 +47,17 @@ fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) 
     let to = one.status.destination;
     // One group of several may be silent in a sound network.
     let others_arrive = observation.expected_flows().iter().any(|flow| flow.status.depth == Depth::Arrives);
-    let severity = if others_arrive { Severity::Warning } else { Severity::Fault };
     let named = silent.iter().take(MAX_NAMED);
     let mut hints: Vec<String> = named.flat_map(|flow| hints(observation, flow)).collect();
     let links = silent.iter().filter_map(|flow| observation.link(flow.interest.interface));
     hints.extend(links.filter(|link| link.is_tunnel()).map(tunnel_hint));
     hints.dedup();
+    let severity = match observation.is_survey && hints.is_empty() {
+        // Nobody has stated that something is sent to the group at present.
+        true => Severity::Note,
+        false if others_arrive => Severity::Warning,
+        false => Severity::Fault,
+    };
     let finding = Finding::new(
         Id::NothingArrives,
         severity,
@@ -89,8 +94,13 @@ pub(crate) fn unheard(observation: &Observation) -> Vec<OpenQuestion> {
 /// Returns sentences on what may explain the silence.
 fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     let interest = &silent.interest;
+    // Programs that have joined where it leaves receive it there.
+    let is_joined = |flow: &Flow| {
+        let mut interests = observation.interests().into_iter();
+        interests.any(|other| other.group == interest.group && other.interface == flow.key.interface)
+    };
     let mut sent = observation.wire.outgoing(interest.group.addr());
-    let own = sent.find(|flow| flow.key.port == interest.port);
+    let own = sent.find(|flow| flow.key.port == interest.port && !is_joined(flow));
     let own = own.map(|own| {
         let by = observation.link_name(own.key.interface);
         format!(
@@ -300,6 +310,25 @@ mod tests {
         own.key.outgoing = true;
         let finding = silence(&program(vec![joined_socket(ETH0, SourceFilter::ANY)], vec![own])).unwrap();
         assert!(finding.cause.contains("This machine itself sends it by eth1"), "{}", finding.cause);
+    }
+
+    #[test]
+    fn program_that_sends_where_it_has_joined_is_not_advised_to_join_there() {
+        let mut own = flow(ETH0, "10.8.0.2:6000", TO);
+        own.key.outgoing = true;
+        let sockets = vec![joined_socket(ETH0, SourceFilter::ANY), joined_socket(ETH1, SourceFilter::ANY)];
+        let finding = silence(&program(sockets, vec![own]));
+        assert!(!format!("{finding:?}").contains("must join on"), "{finding:?}");
+    }
+
+    #[test]
+    fn silence_is_a_note_where_nobody_has_asked_about_the_group() {
+        let sockets = || vec![joined_socket(ETH0, SourceFilter::ANY)];
+        let survey = |flows| Observation { is_survey: true, ..program(sockets(), flows) };
+        assert_eq!(silence(&survey(Vec::new())).unwrap().severity, Severity::Note);
+        let mut own = flow(ETH1, "10.8.0.2:6000", TO);
+        own.key.outgoing = true;
+        assert_eq!(silence(&survey(vec![own])).unwrap().severity, Severity::Fault, "it is sent elsewhere");
     }
 
     #[test]

@@ -19,7 +19,10 @@ use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
-use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes};
+use crate::{
+    ArrivalStatus, Depth, Effect, ExaminedPart, FlowStatus, Id, OpenQuestion, Report, Result, Severity,
+    causes,
+};
 pub use membership::{examine_membership, examine_program, examine_programs};
 pub(crate) use membership::{examine_started, explain_failure};
 pub use protocols::{examine_protocol, explain_capture_of};
@@ -75,10 +78,18 @@ fn report(mut observation: Observation) -> Report {
     let sources: Vec<_> = sources.chain(others.map(|flow| flow.key.source.ip())).collect();
     observation.source_routes = source_routes(sources);
     let observation = &observation;
+    let findings = causes::judge(observation);
     let expected = observation.expected_flows().into_iter();
     let expected = expected.filter(|flow| !is_at_rest(observation, flow)).map(|flow| flow.status);
+    // A group that is only worth a note is not one that fails to arrive.
+    let is_unused = |flow: &FlowStatus| {
+        let mut silence = findings.iter().filter(|finding| finding.id == Id::NothingArrives);
+        silence.any(|finding| {
+            finding.severity == Severity::Note && finding.flows.iter().any(|silent| silent.covers(flow))
+        })
+    };
+    let expected = expected.filter(|flow| !is_unused(flow));
     let flows: Vec<_> = expected.chain(observation.sent_flows()).collect();
-    let findings = causes::judge(observation);
     let has_stopped = findings.iter().any(|finding| finding.id == Id::StreamStopped);
     let arrival = match observation.trial() {
         // The join failed.

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use mcast::group::WellKnown;
 use mcast::{Family, Group, InterfaceSelector, Membership};
 use mcast_doctor::{
-    ArrivalStatus, Effect, Id, IpProtocol, LayerObservation, Options, ProgramSelector, ProtocolTarget,
-    Report, ServiceTarget, StartedProgram, examine_membership, examine_program, examine_programs,
-    examine_protocol, examine_service, explain_capture, explain_capture_of,
+    Id, IpProtocol, Options, ProgramSelector, ProtocolTarget, Report, ServiceTarget, StartedProgram,
+    examine_membership, examine_program, examine_programs, examine_protocol, examine_service,
+    explain_capture, explain_capture_of,
 };
 use mcast_terminal::Console;
 
@@ -36,23 +36,10 @@ pub(super) enum Subject {
 pub(super) enum Target {
     /// Datagrams to a port.
     Udp(Membership),
-    /// The packets of another IP protocol, and the name by which they were chosen, if it was not the group.
-    Protocol(ProtocolTarget, Option<String>),
+    /// The packets of another IP protocol.
+    Protocol(ProtocolTarget),
     /// Announcements of a service, a device or a host.
     Service(ServiceTarget),
-}
-
-impl Target {
-    /// Returns whether both are groups of one name on the same interface, of which a network may use only one, as with VRRP of one
-    /// family.
-    fn is_alternative_to(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Protocol(one, Some(name)), Self::Protocol(other, Some(other_name))) => {
-                name == other_name && one.interface == other.interface
-            }
-            _ => false,
-        }
-    }
 }
 
 impl Subject {
@@ -95,7 +82,7 @@ impl Subject {
                 if !admission.sources.is_empty() {
                     return Err(Failure::usage("--source selects the senders of UDP datagrams").into());
                 }
-                all.extend(named(text, of_this_machine(text, targets, admission.families)?));
+                all.extend(of_this_machine(targets, admission.families)?.into_iter().map(Target::Protocol));
                 continue;
             }
             if mcast::interface::find(&InterfaceSelector::Name(text.clone())).is_ok() {
@@ -217,49 +204,35 @@ fn is_announced_name(text: &str) -> bool {
             || is_description(text)
             || words::misspelled_group(text).is_some()
             || !text.chars().any(char::is_alphabetic)
-            || text.contains([':', '@', '/', '%', '[', ']', '{', '*'])
+            || text.contains([':', '@', '%', '[', ']', '{', '*'])
+            // A topic of ROS has slashes, too.
+            || text.rsplit_once('/').is_some_and(|(_, prefix)| prefix.parse::<u8>().is_ok())
     };
-    text.contains(' ') || !is_of_groups()
+    text.contains(' ') || ServiceTarget::new(text).is_dds() || !is_of_groups()
 }
 
-/// Returns the groups that a text names without a port: `vrrp`, `224.0.0.18`, `[ff02::12%eth0]`; empty if it is one for UDP. The
-/// protocol is that of the group, unless one is `given`.
+/// Returns the groups that a text names without a port, on each interface; empty if it is one for UDP.
 fn protocol_targets(
     text: &str,
     interfaces: &[InterfaceSelector],
     chosen: Families,
     given: Option<IpProtocol>,
 ) -> anyhow::Result<Vec<ProtocolTarget>> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let (name, interface) = match bare.split_once('%') {
-        Some((name, interface)) => (name, Some(interface.parse::<InterfaceSelector>()?)),
-        None => (bare, None),
-    };
-    let rows = WellKnown::named(name);
-    let groups: Vec<Group> = match name.parse() {
-        Ok(group) => vec![group],
-        Err(_) => rows.iter().map(|row| row.group).collect(),
-    };
-    if given.is_some() && groups.is_empty() {
+    let named = ProtocolTarget::named(text, given)?;
+    if given.is_some() && named.is_empty() {
         return Err(Failure::usage(format!("\"{text}\" is not a group without a port"))
             .remedy("with --protocol, write GROUP or GROUP%INTERFACE")
             .into());
     }
-    let mut targets = Vec::new();
-    for group in groups {
-        // The ports of a name come first: such a protocol runs over UDP.
-        let is_udp = group.well_known().any(|known| !known.ports.is_empty());
-        let protocol = given.or_else(|| IpProtocol::of_group(group).filter(|_| !is_udp));
-        let is_chosen = chosen.only().is_none_or(|family| family == group.family());
-        let Some(protocol) = protocol.filter(|_| is_chosen) else { continue };
-        let target = ProtocolTarget::new(group, protocol);
-        let on: Vec<_> = interface.iter().chain(interfaces.iter().filter(|_| interface.is_none())).collect();
-        match on.as_slice() {
-            [] => targets.push(target),
-            on => targets.extend(on.iter().map(|interface| target.clone().on((*interface).clone()))),
+    let is_chosen =
+        |target: &ProtocolTarget| chosen.only().is_none_or(|family| family == target.group.family());
+    let each = named.into_iter().filter(is_chosen).flat_map(|target| match interfaces {
+        [_, ..] if target.interface.is_none() => {
+            interfaces.iter().map(|interface| target.clone().on(interface.clone())).collect()
         }
-    }
-    Ok(targets)
+        _ => vec![target],
+    });
+    Ok(each.collect())
 }
 
 /// Returns the groups that are chosen in a capture file, which have no ports. It may come from a machine with other families.
@@ -275,46 +248,27 @@ fn targets_in_file(arguments: &Arguments) -> anyhow::Result<Vec<Target>> {
                 )
                 .into());
         }
-        all.extend(named(text, targets));
+        all.extend(targets.into_iter().map(Target::Protocol));
     }
     Ok(all)
-}
-
-/// Returns targets with the name by which they were chosen, if it was not the group.
-fn named(text: &str, targets: Vec<ProtocolTarget>) -> impl Iterator<Item = Target> {
-    let name = name_in(text).map(str::to_owned);
-    targets.into_iter().map(move |target| Target::Protocol(target, name.clone()))
-}
-
-/// Returns the name of a protocol in a text such as `vrrp%eth0`.
-fn name_in(text: &str) -> Option<&str> {
-    let name = text.split('%').next().filter(|name| name.parse::<Group>().is_err());
-    name.filter(|name| !WellKnown::named(name).is_empty())
 }
 
 /// Examines the packets of groups in a capture file.
 fn explain_each(file: &Path, targets: &[Target]) -> anyhow::Result<Report> {
     let mut reports = Vec::new();
     for each in targets {
-        if let Target::Protocol(target, _) = each {
-            reports.push((each, explain_capture_of(file, target)?));
+        if let Target::Protocol(target) = each {
+            reports.push((Some(target), explain_capture_of(file, target)?));
         }
     }
-    Ok(together(reports))
+    Ok(Report::together(reports))
 }
 
 /// Returns the targets of the families that this machine has, if a name was given without a family.
-fn of_this_machine(
-    text: &str,
-    targets: Vec<ProtocolTarget>,
-    chosen: Families,
-) -> anyhow::Result<Vec<ProtocolTarget>> {
-    if chosen.only().is_some() || name_in(text).is_none() {
-        return Ok(targets);
-    }
+fn of_this_machine(targets: Vec<ProtocolTarget>, chosen: Families) -> anyhow::Result<Vec<ProtocolTarget>> {
     let mut here = Vec::new();
     for target in targets {
-        if path::is_here(target.group.family())? {
+        if chosen.only().is_some() || target.name.is_none() || path::is_here(target.group.family())? {
             here.push(target);
         }
     }
@@ -328,14 +282,14 @@ fn examine_each(
     options: &Options,
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<Report> {
-    let mut reports: Vec<(&Target, Report)> = Vec::new();
+    let mut reports = Vec::new();
     for target in targets {
         let mut report = match target {
             Target::Udp(membership) => {
                 progress.begin(membership, options);
                 examine_membership(membership, options, &mut |step| progress.show(step))?
             }
-            Target::Protocol(target, _) => {
+            Target::Protocol(target) => {
                 progress.begin(target, options);
                 examine_protocol(target, options, &mut |step| progress.show(step))?
             }
@@ -350,45 +304,16 @@ fn examine_each(
                 .iter_mut()
                 .for_each(|each| each.message = format!("{membership}: {}", each.message));
         }
-        reports.push((target, report));
+        let protocol = match target {
+            Target::Protocol(target) => Some(target),
+            _ => None,
+        };
+        reports.push((protocol, report));
         if progress.is_interrupted() {
             break;
         }
     }
-    Ok(together(reports))
-}
-
-/// Returns the reports as one. A group that a network does not use, as it uses another one of the same name, is an observation only.
-fn together(reports: Vec<(&Target, Report)>) -> Report {
-    let (silent, present): (Vec<_>, Vec<_>) = reports.into_iter().partition(|(_, report)| is_silent(report));
-    let silent: Vec<_> = silent
-        .into_iter()
-        .map(|(target, report)| {
-            let other = present.iter().find(|(other, _)| other.is_alternative_to(target));
-            match other {
-                Some((_, other)) => unused(report, other.arrival),
-                None => report,
-            }
-        })
-        .collect();
-    let all = present.into_iter().map(|(_, report)| report).chain(silent);
-    all.reduce(Report::and).unwrap_or_default()
-}
-
-/// Returns the report on a group of a name that the network does not use, as another one is in use: that nothing arrives for it is
-/// an observation only.
-fn unused(mut report: Report, arrival: ArrivalStatus) -> Report {
-    let silence = report.findings.drain(..).map(|finding| finding.cause).next();
-    report.open_questions.retain(|question| question.effect != Effect::NoAnswer);
-    report.observations.extend(silence.map(|cause| LayerObservation::new("wire", cause)));
-    report.arrival = arrival;
-    report
-}
-
-/// Returns whether nothing was received for a group, and nothing else is known to be wrong.
-fn is_silent(report: &Report) -> bool {
-    let is_quiet = matches!(report.arrival, ArrivalStatus::Nothing | ArrivalStatus::NotObserved);
-    is_quiet && report.findings.iter().all(|finding| finding.id == Id::NothingArrives)
+    Ok(Report::together(reports))
 }
 
 fn examine_started(

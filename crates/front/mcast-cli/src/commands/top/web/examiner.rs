@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mcast_doctor::{Id, Options, Report, examine_programs};
+use mcast_doctor::{Id, Options, Report, Severity, examine_programs};
 
 use crate::sys::{self, Capability};
 
@@ -40,8 +40,10 @@ impl Examiner {
             loop {
                 let report = examine_programs(&options, &mut |_| ControlFlow::Continue(()));
                 let report = report.map_err(|error| error.to_string()).map(|mut report| {
-                    // Nobody has stated that something is sent to the group at present.
-                    report.findings.retain(|finding| finding.id != Id::NothingArrives);
+                    // The page shows which groups are silent.
+                    report.findings.retain(|finding| {
+                        finding.id != Id::NothingArrives || finding.severity != Severity::Note
+                    });
                     report
                 });
                 latest.put(Examination { at: SystemTime::now(), report });
