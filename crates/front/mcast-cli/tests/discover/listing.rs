@@ -136,6 +136,19 @@ fn an_ordinary_user_sees_what_sockets_receive() {
     assert!(unseen == 1 && ended.stderr.contains("lldp, cdp"), "{ended:?}");
 }
 
+/// What can only be captured is not waited for in vain.
+#[test]
+fn an_ordinary_user_who_looks_for_a_switch_lacks_a_permission() {
+    let lan = Lan::new();
+    for words in [&["neighbor"][..], &["--protocol", "cdp", "--watch"], &["lldp", "querier"]] {
+        let arguments = [&["discover", "-W", "60"], words].concat();
+        let (_folder, running) = crate::support::start_with_processes(&lan.b, 1_000, &arguments);
+        let ended = running.end();
+        assert_eq!(ended.status, Some(3), "{words:?}: {ended:?}");
+        assert!(ended.stderr.contains("CAP_NET_RAW"), "{words:?}: {ended:?}");
+    }
+}
+
 #[test]
 fn a_capture_file_is_read_to_its_end() {
     let lan = Lan::new();

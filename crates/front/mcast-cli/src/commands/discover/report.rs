@@ -12,7 +12,7 @@ use mcast_watch::live::{DiscoveredRecord, DiscoveryEventRecord, DiscoverySummary
 
 use super::{DiscoverPlan, Display, text};
 use crate::arguments::Goal;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, seconds, write_record};
 use crate::session::{Control, End, SessionSteps, Step};
@@ -32,6 +32,11 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let mut session = DiscoverSession { plan, discovery, console, out: console.output(), shown: 0 };
     session.print_start();
+    if plan.selection.is_only_of(&discovery.coverage().unseen()) {
+        return Err(Failure::permission("what is selected is only visible with the permission to capture")
+            .remedy("run it as root, or with CAP_NET_RAW")
+            .into());
+    }
     let mut control = Control::new(interrupt, Goal::until(plan.timeout, start), console);
     let end = control.run(&mut session)?;
     if let Some(error) = discovery.failure() {
@@ -199,7 +204,8 @@ impl DiscoverSession<'_> {
                 let others = self.discovery.entries().iter().filter(is_other).count() as u64;
                 let all = count_of(others, "other announcement");
                 self.console.note(format_args!("nothing selected announced itself {place}; {all}"));
-                if !coverage.is_file && elapsed < ANNOUNCED_BY_THEN {
+                let is_visible = !coverage.is_file && !coverage.unseen().contains(&DiscoveryProtocol::Lldp);
+                if is_visible && elapsed < ANNOUNCED_BY_THEN {
                     self.console.note("switches (LLDP, CDP) announce themselves every 30 s or 60 s: listen longer, with `-W 61`");
                 }
             }

@@ -62,6 +62,27 @@ impl Selection {
         self.is_everything() && entry.kind == DiscoveredKind::Group
     }
 
+    /// Returns whether all that is selected announces itself by these protocols only.
+    pub(super) fn is_only_of(&self, protocols: &[DiscoveryProtocol]) -> bool {
+        use DiscoveryProtocol::{Cdp, Igmp, Lldp, Mld, Traffic};
+        let has = |protocol: &DiscoveryProtocol| protocols.contains(protocol);
+        let is_kind_of = |kind: &DiscoveredKind| match kind {
+            DiscoveredKind::Neighbor => [Lldp, Cdp].iter().all(has),
+            DiscoveredKind::Querier => [Igmp, Mld].iter().all(has),
+            DiscoveredKind::Group => has(&Traffic),
+            _ => false,
+        };
+        let is_word_of = |word: &Word| match word {
+            Word::Kind(kind) => is_kind_of(kind),
+            Word::Protocol(protocol) => has(protocol),
+            Word::Text(_) => false,
+        };
+        // Each of the three restricts the others.
+        (!self.protocols.is_empty() && self.protocols.iter().all(has))
+            || (!self.kinds.is_empty() && self.kinds.iter().all(is_kind_of))
+            || (!self.words.is_empty() && self.words.iter().all(is_word_of))
+    }
+
     /// Returns the protocols of `--protocol`.
     pub(super) fn protocols(&self) -> &[DiscoveryProtocol] {
         &self.protocols
@@ -106,5 +127,10 @@ mod tests {
         assert_eq!(selection(&["_ipp._tcp"]).service_type().as_deref(), Some("_ipp._tcp"));
         assert_eq!(selection(&["_ipp._tcp", "_http._tcp"]).service_type(), None);
         assert_eq!(selection(&["office"]).service_type(), None);
+        let unseen = [DiscoveryProtocol::Lldp, DiscoveryProtocol::Cdp];
+        assert!(selection(&["neighbors", "lldp"]).is_only_of(&unseen));
+        for visible in [&[][..], &["sw1"], &["lldp", "mdns"], &["querier"]] {
+            assert!(!selection(visible).is_only_of(&unseen), "{visible:?}");
+        }
     }
 }

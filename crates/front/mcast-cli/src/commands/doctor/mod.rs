@@ -225,6 +225,7 @@ Examples:
   mcast doctor 239.255.1.3:5000 --soak        why it stops after four minutes
   mcast doctor vrrp%eth1                      packets of a protocol without UDP and ports
   mcast doctor 'Office printer'               why this is not found, or cannot be reached
+  mcast doctor /chatter                       why nodes of ROS 2 do not exchange this topic
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
   mcast doctor -- ./player udp://@239.255.1.3:5000  start this program, and examine it
