@@ -1,5 +1,5 @@
-//! Queriers of IGMP and MLD, FRR and Linux bridges, of which a snooping bridge elects one of each protocol; and members of groups, which
-//! it learns from their reports.
+//! Queriers of IGMP and MLD, FRR and Linux bridges, of which a snooping bridge elects one of each protocol; multicast routers and members
+//! of groups, of which it learns; and senders to groups.
 
 use std::collections::HashMap;
 use std::fs;
@@ -355,6 +355,85 @@ impl Peers for Members {
 fn members_are_those_that_a_bridge_learns_in_networks_drawn_by_seed() {
     if is_root("members beside a bridge") && has_modules("python3", &["socket"]) {
         for_seeds(2, both_list_the_same::<Members>);
+    }
+}
+
+/// Prints, for each line that it reads, which hosts have sent to a group within the last 10 s, as scapy captures it.
+const CAPTURED: &str = r#"
+import sys, time
+from scapy.all import AsyncSniffer, IP, IPv6, UDP
+seen = {}
+def keep(packet):
+    head = packet[IP] if IP in packet else packet[IPv6]
+    seen[f"{head.src} to {head.dst} at port {packet[UDP].dport}"] = time.monotonic()
+AsyncSniffer(iface="eth0", filter="udp and (dst net 239.1.1.0/24 or dst net ff15::/16)", prn=keep, store=False).start()
+for line in sys.stdin:
+    now = time.monotonic()
+    print("|".join(line for line, latest in list(seen.items()) if now - latest < 10), flush=True)
+"#;
+
+/// Hosts that send to groups with socat.
+struct Senders(Conversation);
+
+impl Peers for Senders {
+    /// The group and the port.
+    type Peer = (String, u64);
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Traffic];
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    /// A sender without datagrams has ended after 10 s, which is noticed with those of others within a second.
+    const LAPSES: Option<Duration> = Some(Duration::from_secs(11));
+    const ANSWERS: bool = false;
+    const SOCKETS: bool = false;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        Self(Conversation::start(&segment.watcher, "/usr/bin/python3", &["-c", CAPTURED]))
+    }
+
+    fn draw(&self, dice: &mut Dice, _number: usize) -> (String, u64) {
+        let last = 1 + dice.below(2);
+        let group = if dice.chance(0.4) { format!("ff15::{last}") } else { format!("239.1.1.{last}") };
+        (group, 5_000 + dice.below(2))
+    }
+
+    fn start(&self, segment: &Segment, number: usize, (group, port): &(String, u64)) -> Running {
+        let destination = match group.contains(':') {
+            true => format!("UDP6-DATAGRAM:[{group}]:{port}"),
+            false => format!("UDP4-DATAGRAM:{group}:{port}"),
+        };
+        let script = "while echo data; do sleep 0.3; done | socat -u STDIN \"$1\"";
+        Running::start(&segment.hosts[number], "sh", &["-c", script, "sh", &destination])
+    }
+
+    fn says_goodbye(_peer: &(String, u64)) -> bool {
+        false
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &(String, u64))]) -> Facts {
+        let line = |(number, (group, port)): &(usize, &(String, u64))| {
+            let network = if group.contains(':') { "fd00::" } else { "10.0.0." };
+            format!("{network}{} to {group} at port {port}", number + 1)
+        };
+        peers.iter().map(line).collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        self.0.ask().split('|').filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        let group = entry.name.to_string();
+        let senders =
+            entry.fields.iter().filter(|field| field.name.as_bytes() == b"sender" && is_drawn(&group));
+        let line = |sender: String| sender.replace(" to port", &format!(" to {group} at port"));
+        senders.map(|sender| line(sender.value.to_string())).collect()
+    }
+}
+
+#[test]
+fn senders_are_those_that_scapy_captures_in_networks_drawn_by_seed() {
+    let has_scapy = || has_modules("/usr/bin/python3", &["scapy"]);
+    if is_root("senders beside scapy") && has_programs(&["socat"]) && has_scapy() {
+        for_seeds(1, both_list_the_same::<Senders>);
     }
 }
 
