@@ -16,7 +16,7 @@ use crate::netfilter::{HookCounts, Outcome};
 use crate::outcome::{PrintedError, PrintedErrorKind};
 use crate::snapshot::{Counter, Link, Snapshot, explains};
 use crate::wire::{Flow, FlowKey, Wire};
-use crate::{Evidence, EvidenceKind, Options};
+use crate::{Effect, Evidence, EvidenceKind, Options};
 pub(crate) use mcast_host::{ProcessState, RunState};
 
 /// The smallest receive buffer that Linux grants, as passed to `SO_RCVBUF`: it takes 2,304 bytes on all 64-bit processors, a few more
@@ -241,6 +241,11 @@ impl Observation {
 
     pub(crate) fn is_about_machine(&self) -> bool {
         matches!(self.target, ExaminationTarget::Machine)
+    }
+
+    /// Returns the effect of a doubt about one program: nobody has asked about it in a survey.
+    pub(crate) const fn effect_of_doubt(&self) -> Effect {
+        if self.is_survey { Effect::Minor } else { Effect::NoAnswer }
     }
 
     /// Returns every group that the doctor or the program joined, once per interface.

@@ -34,6 +34,11 @@ impl ServiceTarget {
         ["dds", "rtps", "ros", "ros2"].iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
 
+    /// Returns whether it is announced by DDS, if at all: topics of ROS have slashes.
+    pub(crate) fn is_of_dds(&self) -> bool {
+        self.is_dds() || self.name.starts_with('/') || self.name.starts_with("rt/")
+    }
+
     /// Sets the interfaces.
     #[must_use]
     pub fn on(self, interfaces: impl IntoIterator<Item = InterfaceSelector>) -> Self {
@@ -80,7 +85,7 @@ impl ServiceSearch {
         let is_v6 = first.and_then(|entry| entry.source.ip()).is_some_and(|source| source.is_ipv6());
         let protocol = match first {
             Some(entry) => entry.key.protocol,
-            None if self.target.is_dds() => DiscoveryProtocol::Rtps,
+            None if self.target.is_of_dds() => DiscoveryProtocol::Rtps,
             None => DiscoveryProtocol::Mdns,
         };
         let (v4, v6, port) = match protocol {

@@ -13,7 +13,7 @@ use super::services::{Judgement, Reach, title};
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::remedies::{self, AnswerPort};
-use crate::{EvidenceKind, Finding, Id, Severity, Tool};
+use crate::{Effect, EvidenceKind, Finding, Id, OpenQuestion, Severity, Tool};
 
 const RTPS: &[&str] = &["RTPS 2.5 section 9.6.1.1"];
 const MATCHING: &[&str] = &["DDS 1.4 section 2.2.3"];
@@ -65,6 +65,25 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
         found.extend(alone(judgement, first, &looked_for, &all, &topics));
     }
     found
+}
+
+/// Returns the open questions which topics other participants have that were looked for as all of DDS: each node of ROS has some.
+pub(super) fn without_topics(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<OpenQuestion> {
+    let has_some = |participant: &Discovered| {
+        let mut owners =
+            here.iter().filter_map(|end| end.field("participant").filter(|_| end.field("role").is_some()));
+        owners.any(|owner| *owner == participant.key.id)
+    };
+    let is_silent = |entry: &&&Discovered| {
+        entry.kind == DiscoveredKind::Participant && !judgement.is_own(entry) && !has_some(entry)
+    };
+    let question = |entry: &&Discovered| {
+        let what = format!("which topics {} at {} has", title(entry), entry.source);
+        let why = "it did not announce any while the doctor listened, and programs may not get them either";
+        OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
+    };
+    let is_asked = judgement.search.target.is_dds();
+    here.iter().filter(|_| is_asked).filter(is_silent).map(question).collect()
 }
 
 /// Only this machine announces what is looked for.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use mcast::Group;
 use mcast::group::{SendInterval, WellKnown};
 
+use crate::OpenQuestion;
 use crate::fate::depth::ExpectedFlow;
 use crate::observation::Observation;
-use crate::{Effect, OpenQuestion};
 
 /// Returns the protocol of a group and port that may have been silent for this time although it runs, and its interval.
 pub(super) fn resting(
@@ -51,5 +51,5 @@ pub(super) fn question(observation: &Observation, flow: &ExpectedFlow<'_>) -> Op
             ),
         ),
     };
-    Some(question.with_effect(if observation.is_survey { Effect::Minor } else { Effect::NoAnswer }))
+    Some(question.with_effect(observation.effect_of_doubt()))
 }

@@ -81,7 +81,16 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
         search.found.iter().filter(|entry| search.wanted.contains(&entry.key.place.interface)).collect();
     let mut findings = Vec::new();
     match (here.is_empty(), search.found.is_empty()) {
-        (true, true) => findings.push(judgement.not_announced()),
+        (true, true) => {
+            // Of participants that get no answers, no topic is known.
+            let participants = search.others.iter().chain(&search.own);
+            let of_dds = participants.filter(|entry| entry.kind == DiscoveredKind::Participant);
+            let of_dds: Vec<_> = of_dds.filter(|_| search.target.is_of_dds()).collect();
+            findings.extend(super::dds::findings(&judgement, &of_dds));
+            if findings.is_empty() {
+                findings.push(judgement.not_announced());
+            }
+        }
         (true, false) => findings.push(judgement.announced_elsewhere()),
         (false, _) => {
             here.iter().for_each(|entry| findings.extend(judgement.reachability(entry)));
@@ -101,6 +110,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
         findings: super::grouped(findings),
         ..Report::default()
     };
+    report.open_questions.extend(super::dds::without_topics(&judgement, &here));
     let is_found = !here.is_empty();
     report.open_questions.extend(search.gaps.iter().map(|gap| {
         // What was not seen matters only if the name was not found.

@@ -55,7 +55,7 @@ fn at_sockets(
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
     let Some(group) = search.group() else { return Ok(Report::default()) };
-    let asking = services::open(&search.target, machine, false)?;
+    let asking = services::open(&search.target, &services::own_domains(machine)?, false)?;
     let options = options.clone().listening(AT_SOCKETS.min(options.listen));
     let mut reports = Vec::new();
     // One after the other, because all read the same counters.

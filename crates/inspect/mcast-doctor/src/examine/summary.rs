@@ -335,7 +335,7 @@ fn unknown_reading(observation: &Observation, flow: &FlowStatus) -> OpenQuestion
         ),
         _ => "the kernel does not count the datagrams that programs read".to_owned(),
     };
-    OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
+    OpenQuestion::new(what, why).with_effect(observation.effect_of_doubt())
 }
 
 /// Returns the open question whether anything reaches this machine, if the wire was not observed.

@@ -36,19 +36,24 @@ pub(crate) fn search(
     report_progress: ProgressCallback<'_>,
 ) -> Result<ServiceSearch> {
     let begin = Instant::now();
-    let discovery = open(target, machine, true)?;
+    let domains = own_domains(machine)?;
+    let discovery = open(target, &domains, true)?;
     let mut found_at: Option<Instant> = None;
     loop {
         while discovery.next_event(Some(Duration::ZERO)).is_some() {}
         let (found, others) = by_name(discovery.entries(), target);
+        let own = |entry: &&Discovered| is_own(machine, entry);
         // What this machine announces, others look for.
-        if found.iter().any(|entry| !is_own(machine, entry)) {
+        if !found.iter().all(|entry| own(&entry)) {
             found_at.get_or_insert_with(Instant::now);
         }
-        // Participants of other domains do not answer, and announce themselves only every few seconds: Cyclone DDS every 8 s.
-        let waits_for_others = found_at.is_none() && found.iter().any(is_dds);
-        let of = options.duration() * if waits_for_others { 2 } else { 1 };
-        let is_settled = found_at.is_some_and(|since| since.elapsed() >= SETTLING);
+        // Participants of other domains do not answer, and announce themselves only every few seconds: Cyclone DDS every 8 s. The
+        // same holds for those of this machine whose packet filter drops the question.
+        let is_of_dds = target.is_of_dds() || found.iter().any(is_dds);
+        let lacks_own = || !domains.is_empty() && !found.iter().chain(&others).filter(own).any(is_dds);
+        let waits = is_of_dds && (found_at.is_none() || lacks_own());
+        let of = options.duration() * if waits { 2 } else { 1 };
+        let is_settled = !waits && found_at.is_some_and(|since| since.elapsed() >= SETTLING);
         let progress = Progress {
             elapsed: begin.elapsed(),
             of,
@@ -93,19 +98,19 @@ fn is_own(machine: &Snapshot, entry: &Discovered) -> bool {
 }
 
 /// Asks for a name, also in the DDS domains of the programs of this machine. Without a capture, it receives what their sockets do.
-pub(crate) fn open(target: &ServiceTarget, machine: &Snapshot, capture: bool) -> Result<Discovery> {
+pub(crate) fn open(target: &ServiceTarget, domains: &[u8], capture: bool) -> Result<Discovery> {
     let mut options = DiscoveryOptions {
         interfaces: all_and(&target.interfaces),
         ask: true,
         capture,
         ..DiscoveryOptions::default()
     };
-    options.domains.extend(own_domains(machine)?);
+    options.domains.extend(domains);
     Ok(Discovery::open(&options)?)
 }
 
 /// Returns the DDS domains whose announcements programs of this machine receive.
-fn own_domains(machine: &Snapshot) -> Result<Vec<u8>> {
+pub(crate) fn own_domains(machine: &Snapshot) -> Result<Vec<u8>> {
     let sockets = super::program::all_owned(machine)?;
     let joined =
         || sockets.iter().flat_map(|socket| &socket.memberships).map(|membership| membership.address);
