@@ -102,6 +102,13 @@ crate::table::cases! {
     cyclone_that_is_restricted_to_its_host: NotAnnounced, "a node of Cyclone DDS restricted to its host, whose topic a node on the receiver reads", || {
         nodes_of_cyclone((0, "lo"), (0, ""), "/scan")
     };
+    cyclones_behind_a_filter: AnswersDropped, "`nft` input rule for all that is sent to the receiver alone, nodes of Cyclone DDS on both, whose topic is examined", || {
+        let net = Net::new();
+        nft(&net.receiver, "inet", "hook input", "ip daddr 10.9.0.2 udp dport 1024-65535 counter drop");
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+        examine_for(&net.receiver, "/scan", &patiently())
+    };
     cyclones_on_one_host: DifferentDdsDomain, "two nodes of Cyclone DDS on the receiver, in domains 0 and 3", || {
         let net = Net::new();
         let _talker = Cyclone::start(&net.receiver, 3, "", &["w:rt/scan"]);
