@@ -66,11 +66,14 @@ fn at_sockets(
     }
     let mut report = reports.into_iter().reduce(Report::and).unwrap_or_default();
     let asks = format!("({})", std::process::id());
-    // A network in which nothing is announced for some seconds is not at fault, each domain of DDS has a port, and the sockets that ask
-    // are not those of a program.
-    report.findings.retain(|finding| {
-        !matches!(finding.id, Id::NothingArrives | Id::StreamStopped | Id::WrongPort)
-            && !finding.subject.program.as_ref().is_some_and(|program| program.ends_with(&asks))
+    let is_of_dds = group.group.addr() == ServiceTarget::DDS_GROUP;
+    report.findings.retain(|finding| match finding.id {
+        // A network in which nothing is announced for some seconds is not at fault.
+        Id::NothingArrives | Id::StreamStopped => false,
+        // Domains have their own ports, and participants are judged by what they announce.
+        Id::WrongPort | Id::JoinedOtherInterface if is_of_dds => false,
+        // The sockets that ask are not those of a program.
+        _ => !finding.subject.program.as_ref().is_some_and(|program| program.ends_with(&asks)),
     });
     report.arrival = ArrivalStatus::NotObserved;
     report.flows.retain(|flow| !flow.depth.is_silent());
