@@ -78,8 +78,8 @@ pub(crate) fn drawn_step() -> Step {
     Step::new("drawn", "what is discovered is what other programs show in 20 networks each", |options| {
         beside_specialists(options, |environment| {
             let head =
-                ["test", "--quiet", "--all-features", "--package", specialists::PACKAGE, "--tests", "--"];
-            let mut command = cargo(head.iter().chain(&["drawn_by_seed", "--show-output"]));
+                ["test", "--quiet", "--no-fail-fast", "--all-features", "--package", specialists::PACKAGE];
+            let mut command = cargo(head.iter().chain(&["--tests", "--", "drawn_by_seed", "--show-output"]));
             command.envs(environment.iter().map(|(name, value)| (name, value)));
             command.env("MCAST_SEEDS", "20").env("MCAST_SURVEY", "1");
             // They wait most of the time, as those do that nextest runs.
