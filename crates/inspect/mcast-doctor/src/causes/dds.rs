@@ -119,7 +119,7 @@ fn alone(
     if found.iter().filter(|finding| is_of_domain(finding)).count() < judged {
         found.retain(|finding| !is_of_domain(finding));
     }
-    // A topic that has both is no obstacle.
+    // A topic that has both needs nothing.
     let has = |topic: &UntrustedText, role: &str| {
         all.iter().any(|end| {
             end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role.as_bytes())
