@@ -52,6 +52,7 @@ mod ledger;
 pub mod live;
 mod lru;
 mod members;
+mod origin;
 mod queriers;
 mod sequence_meter;
 mod stream;

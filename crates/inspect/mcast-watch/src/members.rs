@@ -11,6 +11,7 @@ use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 
 use crate::clock::Time;
 use crate::lru::Lru;
+use crate::origin::PacketOrigin;
 use crate::queriers::ObservedQuery;
 
 /// A host that has reported membership of a group.
@@ -57,16 +58,6 @@ struct MemberState {
 struct Interest {
     filter: SourceFilter,
     truncated: bool,
-}
-
-/// Time, place and sender of a control message or datagram.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PacketOrigin {
-    pub(crate) time: Time,
-    pub(crate) interface: InterfaceIndex,
-    pub(crate) vlan: Option<u16>,
-    pub(crate) source: IpAddr,
-    pub(crate) outgoing: bool,
 }
 
 /// All known members.

@@ -12,7 +12,7 @@ use mcast_packet::{Packet, Transport};
 
 use crate::clock::Time;
 use crate::lru::Lru;
-use crate::members::PacketOrigin;
+use crate::origin::PacketOrigin;
 
 /// The group management protocol of a querier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

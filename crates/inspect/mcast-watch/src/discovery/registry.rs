@@ -13,7 +13,6 @@ use super::entry::{
     Discovered, DiscoveredField, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::own::{OwnMemberships, SentQuestions};
-use super::support::Asking;
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -130,6 +129,8 @@ struct HeldEntry {
 impl Registry {
     /// An entry that is announced again after this time is lasting.
     pub(crate) const LASTING: Duration = Duration::from_secs(1);
+    /// How long an answer holds in a protocol that states no lifetime: of the questions, one in 60 s, two may be lost.
+    const UNSTATED: Duration = Duration::from_secs(150);
     pub(crate) const MAX_FIELDS: usize = 64;
     pub(crate) const MAX_ADDRESSES: usize = 16;
     /// The longest text of one entry, in bytes.
@@ -210,7 +211,7 @@ impl Registry {
 
     /// Returns until when an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
     pub(super) fn answer_holds_until(&self, now: Time) -> Option<Time> {
-        self.is_asking.then(|| now.after(Asking::LIFETIME))
+        self.is_asking.then(|| now.after(Self::UNSTATED))
     }
 
     /// Records that an entry is still there, by something else than an announcement of it.

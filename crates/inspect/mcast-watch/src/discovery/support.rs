@@ -29,8 +29,6 @@ type Payload = fn(Time, SocketAddr, usize, usize) -> Vec<u8>;
 
 impl Asking {
     const INTERVAL: Duration = Duration::from_secs(60);
-    /// How long an answer holds in a protocol that states no lifetime: two rounds may be lost.
-    pub(super) const LIFETIME: Duration = Duration::from_secs(150);
 
     pub(super) const fn new(
         protocol: DiscoveryProtocol,

@@ -15,7 +15,8 @@ use super::registry::Registry;
 use super::{DiscoveryDatagram, DiscoveryPacket, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
-use crate::members::{Members, PacketOrigin};
+use crate::members::Members;
+use crate::origin::PacketOrigin;
 
 /// Watches groups.
 #[derive(Debug)]
