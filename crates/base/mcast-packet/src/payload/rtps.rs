@@ -176,6 +176,9 @@ impl<'a> Rtps<'a> {
     /// The group of discovery, unless it is configured.
     pub const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 0, 1);
 
+    /// The group of discovery by IPv6, as Cyclone DDS has it.
+    pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0xffff, 0xefff, 1);
+
     /// Parses the payload of a datagram.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
@@ -250,10 +253,16 @@ impl RtpsPrefix {
     /// The greatest length in bytes of [`Self::request`].
     pub const MAX_REQUEST_LENGTH: usize = 68;
 
-    /// Returns the announcement of this participant in a domain. Others answer with theirs, to the address of the sender or to
-    /// the group, and offer what they know of their readers and writers. They forget it after `lease` seconds. The name ends with a 0.
+    /// Returns the announcement of this participant in a domain, for this group. Others answer with theirs, to the address of the
+    /// sender or to the group, and offer what they know of their readers and writers. They forget it after `lease` seconds. The name ends with a 0.
     #[must_use]
-    pub fn greeting(self, domain: u32, name: &[u8; 16], lease: u32) -> [u8; Self::GREETING_LENGTH] {
+    pub fn greeting(
+        self,
+        domain: u32,
+        group: IpAddr,
+        name: &[u8; 16],
+        lease: u32,
+    ) -> [u8; Self::GREETING_LENGTH] {
         const DETECTS_PARTICIPANTS_READERS_AND_WRITERS: u32 = 2 | 8 | 32;
         let mut bytes = [0; Self::GREETING_LENGTH];
         let mut writer = Little::new(&mut bytes, self);
@@ -270,7 +279,11 @@ impl RtpsPrefix {
         writer.parameter(0x000f, &[&domain.to_le_bytes()]);
         // Some answer to the group only, which must be stated; others to the sender, if no address of a host is.
         let port = u32::from(Rtps::FIRST_PORT) + 250 * domain;
-        writer.parameter(0x0033, &[&[1, 0, 0, 0], &port.to_le_bytes(), &[0; 12], &Rtps::GROUP.octets()]);
+        let (kind, address) = match group {
+            IpAddr::V4(group) => (1_u32, group.to_ipv6_compatible()),
+            IpAddr::V6(group) => (2, group),
+        };
+        writer.parameter(0x0033, &[&kind.to_le_bytes(), &port.to_le_bytes(), &address.octets()]);
         writer.parameter(0x0062, &[&16_u32.to_le_bytes(), name]);
         writer.put(&[1, 0, 0, 0]);
         bytes
@@ -898,7 +911,13 @@ mod tests {
     #[test]
     fn greeting_is_read_as_a_participant_and_fills_its_buffer() {
         let own = RtpsPrefix([7; 12]);
-        let bytes = own.greeting(3, b"mcast discover \0", 20);
+        for group in [IpAddr::V4(Rtps::GROUP), IpAddr::V6(Rtps::GROUP_V6)] {
+            greeting_is_read(own, group);
+        }
+    }
+
+    fn greeting_is_read(own: RtpsPrefix, group: IpAddr) {
+        let bytes = own.greeting(3, group, b"mcast discover \0", 20);
         let message = Rtps::parse(&bytes).unwrap();
         assert_eq!((message.participant, message.submessages().count()), (own, 1));
         let data = message.data().next().unwrap();
@@ -909,7 +928,7 @@ mod tests {
             RtpsParameter::Domain(3),
             RtpsParameter::Locator(
                 RtpsLocatorUse::DiscoveryMulticast,
-                RtpsLocator::Udp(SocketAddr::from((Rtps::GROUP, 8150))),
+                RtpsLocator::Udp(SocketAddr::from((group, 8150))),
             ),
             RtpsParameter::EntityName(b"mcast discover "),
         ] {

@@ -201,7 +201,7 @@ fn group_of_domain(domain: u32) -> String {
 
 /// A participant in a DDS domain.
 fn participant(domain: u32) -> Vec<u8> {
-    RtpsPrefix([7; 12]).greeting(domain, b"lidar\0\0\0\0\0\0\0\0\0\0\0", 20).to_vec()
+    RtpsPrefix([7; 12]).greeting(domain, Rtps::GROUP.into(), b"lidar\0\0\0\0\0\0\0\0\0\0\0", 20).to_vec()
 }
 
 /// The domain of the programs of this shell is asked in, and those that are named; others are not.
@@ -219,7 +219,10 @@ fn domains_are_asked_in_that_are_named_or_that_ros_has() {
     for (receiver, domain) in [(&named, 42), (&of_ros, 77)] {
         let question = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().expect("a question");
         let message = Rtps::parse(question.payload()).unwrap();
-        assert_eq!(question.payload(), message.participant.greeting(domain, b"mcast discover \0", 20));
+        assert_eq!(
+            question.payload(),
+            message.participant.greeting(domain, Rtps::GROUP.into(), b"mcast discover \0", 20)
+        );
     }
     assert!(other.recv_timeout(&mut buffer, Duration::ZERO).unwrap().is_none());
     running.signalled(libc::SIGINT);

@@ -225,6 +225,29 @@ fn participants_of_other_implementations_answer_and_are_those_that_cyclone_dds_l
     println!("{} entries, agreed after {took:?}", all.len());
 }
 
+/// Nodes that are restricted to IPv6 do not hear what is sent by IPv4. Nobody else is there, to whom they would list their topics.
+#[test]
+fn participants_by_ipv6_answer_with_their_topics() {
+    let Some(python) = python("cyclonedds") else { return };
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let [robot, observer] = ["robot", "observer"].map(|name| lab.host(name).unwrap());
+    for (number, host) in [&robot, &observer].into_iter().enumerate() {
+        host.connect("eth0", &lan, &[&format!("fd00::{}/64", number + 1)]).unwrap();
+    }
+    let uri = "CYCLONEDDS_URI=<CycloneDDS><Domain><General><Transport>udp6</Transport></General></Domain></CycloneDDS>";
+    let mut node = Conversation::start(&robot, "env", &[uri, &python, "-c", NODE, "0", "w:rt/scan"]);
+    node.line();
+    let (discovery, start) = (discover(&observer, true), Instant::now());
+    while !entries(&discovery, DiscoveryProtocol::Rtps)
+        .iter()
+        .any(|entry| entry.name.to_string() == "rt/scan")
+    {
+        assert!(start.elapsed() < Duration::from_secs(5), "{:#?}", discovery.entries());
+        drop(discovery.next_event(Some(Duration::from_millis(50))));
+    }
+}
+
 /// Hosts on one network: a robot, a PC and an observer.
 fn robot_pc_and_observer(lab: &Lab) -> [Host; 3] {
     let lan = lab.switch("lan").unwrap();

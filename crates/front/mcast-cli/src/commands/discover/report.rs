@@ -204,7 +204,9 @@ impl DiscoverSession<'_> {
                 let others = self.discovery.entries().iter().filter(is_other).count() as u64;
                 let all = count_of(others, "other announcement");
                 self.console.note(format_args!("nothing selected announced itself {place}; {all}"));
-                let is_visible = !coverage.is_file && !coverage.unseen().contains(&DiscoveryProtocol::Lldp);
+                let is_visible = self.plan.selection.may_be_neighbors()
+                    && !coverage.is_file
+                    && !coverage.unseen().contains(&DiscoveryProtocol::Lldp);
                 if is_visible && elapsed < ANNOUNCED_BY_THEN {
                     self.console.note("switches (LLDP, CDP) announce themselves every 30 s or 60 s: listen longer, with `-W 61`");
                 }

@@ -83,6 +83,21 @@ impl Selection {
             || (!self.words.is_empty() && self.words.iter().all(is_word_of))
     }
 
+    /// Returns whether neighbors may be among what is selected.
+    pub(super) fn may_be_neighbors(&self) -> bool {
+        use DiscoveryProtocol::{Cdp, Lldp};
+        let is_kind = |kind: &DiscoveredKind| *kind == DiscoveredKind::Neighbor;
+        let is_protocol = |protocol: &DiscoveryProtocol| matches!(protocol, Lldp | Cdp);
+        let is_word = |word: &Word| match word {
+            Word::Kind(kind) => is_kind(kind),
+            Word::Protocol(protocol) => is_protocol(protocol),
+            Word::Text(_) => true,
+        };
+        (self.kinds.is_empty() || self.kinds.iter().any(is_kind))
+            && (self.protocols.is_empty() || self.protocols.iter().any(is_protocol))
+            && (self.words.is_empty() || self.words.iter().any(is_word))
+    }
+
     /// Returns the protocols of `--protocol`.
     pub(super) fn protocols(&self) -> &[DiscoveryProtocol] {
         &self.protocols
@@ -129,6 +144,11 @@ mod tests {
         assert_eq!(selection(&["office"]).service_type(), None);
         let unseen = [DiscoveryProtocol::Lldp, DiscoveryProtocol::Cdp];
         assert!(selection(&["neighbors", "lldp"]).is_only_of(&unseen));
+        for (words, may_be) in
+            [(&[][..], true), (&["sw1"], true), (&["lldp", "mdns"], true), (&["dds"], false)]
+        {
+            assert_eq!(selection(words).may_be_neighbors(), may_be, "{words:?}");
+        }
         for visible in [&[][..], &["sw1"], &["lldp", "mdns"], &["querier"]] {
             assert!(!selection(visible).is_only_of(&unseen), "{visible:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix};
@@ -20,7 +20,7 @@ pub(super) struct RtpsAsking {
     /// The identity of this participant.
     own: RtpsPrefix,
     domains: Vec<u32>,
-    /// The next domain to greet.
+    /// The next greeting: of each domain, one by IPv4 and one by IPv6.
     next: usize,
     due: Option<Time>,
     /// What was read of each writer.
@@ -47,9 +47,10 @@ impl RtpsAsking {
     const FIRST_DOMAINS: u32 = 10;
     /// The ports of domains end here.
     const LAST_DOMAIN: u32 = 232;
-    /// As many greetings are sent at once, and the next ones after a pause: 320 per second at most, and every domain within a
-    /// second.
-    const BURST: usize = 32;
+    const GROUPS: [IpAddr; 2] = [IpAddr::V4(Rtps::GROUP), IpAddr::V6(Rtps::GROUP_V6)];
+    /// As many greetings are sent at once, and the next ones after a pause: 320 per second and family at most, and every domain
+    /// within a second.
+    const BURST: usize = 64;
     const PAUSE: Duration = Duration::from_millis(100);
     const MAX_REQUESTS: usize = 256;
     const MAX_WRITERS: usize = 4_096;
@@ -90,7 +91,7 @@ impl RtpsAsking {
         if domain <= Self::LAST_DOMAIN && !self.domains.contains(&domain) {
             self.domains.push(domain);
             if self.due.is_some() && self.next == 0 {
-                (self.due, self.next) = (Some(now), self.domains.len() - 1);
+                (self.due, self.next) = (Some(now), Self::GROUPS.len() * (self.domains.len() - 1));
             }
         }
     }
@@ -164,10 +165,11 @@ impl RtpsAsking {
             return Some(request);
         }
         self.due.filter(|due| *due <= now)?;
-        let Some(domain) = self.domains.get(self.next).copied() else {
+        let Some(domain) = self.domains.get(self.next / Self::GROUPS.len()).copied() else {
             (self.due, self.next) = (Some(now.after(Self::INTERVAL)), 0);
             return None;
         };
+        let group = Self::GROUPS[self.next % Self::GROUPS.len()];
         self.next += 1;
         if self.next.is_multiple_of(Self::BURST) {
             self.due = Some(now.after(Self::PAUSE));
@@ -176,8 +178,8 @@ impl RtpsAsking {
         Some(DiscoveryQuestion {
             protocol: DiscoveryProtocol::Rtps,
             place: None,
-            destination: SocketAddr::from((Rtps::GROUP, port)),
-            payload: self.own.greeting(domain, &Self::NAME, Self::LEASE).to_vec(),
+            destination: SocketAddr::new(group, port),
+            payload: self.own.greeting(domain, group, &Self::NAME, Self::LEASE).to_vec(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use mcast::{Group, GroupAddr};
+use mcast_packet::payload::Rtps;
 
 use crate::discovery::DiscoveryProtocol;
 
@@ -34,9 +35,10 @@ pub(super) fn groups(domains: &[u8], universes: &[u16]) -> Vec<(DiscoveryProtoco
         addresses.flat_map(move |group| ports.iter().map(move |port| (*protocol, group, *port)))
     });
     // RTPS section 9.6.1.1: port base 7400, domain gain 250. Domains above 232 have no port.
-    let of_dds = domains.iter().filter(|domain| **domain <= 232).map(|domain| {
-        let group = Ipv4Addr::new(239, 255, 0, 1);
-        (DiscoveryProtocol::Rtps, group.into(), 7_400 + 250 * u16::from(*domain))
+    let of_dds = domains.iter().filter(|domain| **domain <= 232).flat_map(|domain| {
+        let port = Rtps::FIRST_PORT + 250 * u16::from(*domain);
+        let groups = [IpAddr::V4(Rtps::GROUP), IpAddr::V6(Rtps::GROUP_V6)];
+        groups.map(|group| (DiscoveryProtocol::Rtps, group, port))
     });
     // E1.31 section 9.3.1.
     let of_sacn = universes.iter().map(|universe| {
@@ -58,8 +60,9 @@ mod tests {
     fn every_group_is_listed() {
         let listed: usize = GROUPS.iter().map(|(_, groups, ports)| groups.len() * ports.len()).sum();
         let all = groups(&Vec::from_iter(0..=u8::MAX), &[1, 63_999]);
-        assert_eq!(all.len(), listed + 233 + 2);
+        assert_eq!(all.len(), listed + 2 * 233 + 2);
         let has = |text: &str| all.iter().any(|(_, at)| at.to_string() == text);
         assert!(has("239.255.0.1:65400") && has("239.255.249.255:5568") && has("[ff02::fb]:5353"));
+        assert!(has("[ff02::ffff:efff:1]:65400"));
     }
 }

@@ -90,8 +90,9 @@ fn every_domain_is_asked_in_and_a_burst_is_bounded() {
         asked.extend(ports);
         bench.wait(0.1);
     }
-    assert_eq!(asked, Vec::from_iter((7_400..=65_400).step_by(250)));
-    assert_eq!(bursts, [32, 32, 32, 32, 32, 32, 32, 9, 0, 0]);
+    // By IPv4 and by IPv6.
+    assert_eq!(asked, Vec::from_iter((7_400..=65_400).step_by(250).flat_map(|port| [port, port])));
+    assert_eq!(bursts, [64, 64, 64, 64, 64, 64, 64, 18, 0, 0]);
     // All of them after 8 s, and not before.
     bench.wait(6.6);
     assert!(std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).all(|one| one.protocol != RTPS));
