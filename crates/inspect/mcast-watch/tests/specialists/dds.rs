@@ -225,7 +225,7 @@ fn participants_of_other_implementations_answer_and_are_those_that_cyclone_dds_l
     println!("{} entries, agreed after {took:?}", all.len());
 }
 
-/// Nodes that are restricted to IPv6 do not hear what is sent by IPv4. Nobody else is there, to whom they would list their topics.
+/// Nodes that are restricted to IPv6 do not hear what is sent by IPv4. They list their topics only to participants that ask.
 #[test]
 fn participants_by_ipv6_answer_with_their_topics() {
     let Some(python) = python("cyclonedds") else { return };
