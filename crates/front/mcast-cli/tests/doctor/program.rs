@@ -48,10 +48,18 @@ fn a_socket_that_only_keeps_a_membership_is_not_at_fault() {
     let ended = ward.doctor(&["-W", "1s", "--json"]);
     assert_eq!((ended.status, ids(&ended)), (Some(0), vec!["not-bound".to_owned()]), "{ended:?}");
     assert_eq!(events(&ended, "finding")[0]["severity"], "note", "{ended:?}");
+    unbound.child.kill().unwrap();
+    // Another one may have the smallest buffer, and be meant to receive.
+    let small =
+        BOUND_TO_UNICAST.replace("s.bind", "s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)\ns.bind");
+    let small = program(host, "python3", &["-c", &small], false);
+    small.stdout.wait_for("ready");
+    let ended = ward.doctor(&["-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["bound-to-unicast".to_owned()]), "{ended:?}");
     for program in running {
         program.child.kill().unwrap();
     }
-    unbound.child.kill().unwrap();
+    small.child.kill().unwrap();
 }
 
 /// Nobody has stated that something is sent to the group at present.

@@ -280,7 +280,7 @@ pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>
     // Why they are not visible is in the report on the machine.
     let mut programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
     for program in &mut programs {
-        program.sockets.retain(|socket| !socket.only_keeps_memberships());
+        program.sockets.retain(|socket| !socket.only_keeps_memberships(&before));
     }
     programs.retain(Program::has_joined);
     let raw = of_all().unwrap_or_default();

@@ -138,6 +138,13 @@ impl HostSnapshot {
         self.setting(name)?.trim().parse().ok()
     }
 
+    /// Returns whether the system may have chosen a port for a socket that asked for none; `false` where it does not show its range.
+    pub fn is_ephemeral(&self, port: u16) -> bool {
+        let mut ends = self.setting("net.ipv4.ip_local_port_range").unwrap_or_default().split_whitespace();
+        let mut end = || ends.next()?.parse().ok();
+        end().zip(end()).is_some_and(|(first, last): (u16, u16)| (first..=last).contains(&port))
+    }
+
     /// Returns whether the kernel was built without IGMP (`CONFIG_IP_MULTICAST`), as that of WSL 2 is. Kernels before Linux 3.18
     /// lack the setting, and list the groups.
     pub fn lacks_igmp(&self) -> bool {

@@ -179,10 +179,11 @@ fn net_table(name: &str) -> String {
 
 /// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
-    const MACHINE: [&str; 12] = [
+    const MACHINE: [&str; 13] = [
         "net.bridge.bridge-nf-call-iptables",
         "net.bridge.bridge-nf-call-ip6tables",
         "net.ipv4.ip_forward",
+        "net.ipv4.ip_local_port_range",
         "net.ipv6.conf.all.forwarding",
         "net.ipv4.igmp_max_memberships",
         "net.ipv4.igmp_max_msf",
