@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -17,13 +17,13 @@ import pytest
 
 
 @contextlib.contextmanager
-def talking(sender: pymcast.Sender) -> Iterator[None]:
+def talking(send: Callable[[], object]) -> Iterator[None]:
     """Sends 50 datagrams a second meanwhile."""
     stop = threading.Event()
 
     def talk() -> None:
         while not stop.wait(0.02):
-            sender.send(b"x")
+            send()
 
     thread = threading.Thread(target=talk)
     thread.start()
@@ -46,7 +46,7 @@ def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: in
     )
     reverse_path_filter("1")
     try:
-        with talking(sender):
+        with talking(lambda: sender.send(b"x")):
             report = pymcast.doctor(f"{group}%two:{port}", listen=2)
     finally:
         reverse_path_filter("0")
@@ -65,7 +65,7 @@ def test_a_fault_is_found_with_its_evidence_and_remedy(other: lab.Host, port: in
 def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
     group = "239.23.0.2"
     sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
-    with talking(sender):
+    with talking(lambda: sender.send(b"x")):
         report = pymcast.doctor((group, port), listen=1)
     assert report.faults == (), str(report)
     assert any(each.layer == "socket" for each in report.observations), str(report)
@@ -74,7 +74,7 @@ def test_a_working_membership_has_no_fault(other: lab.Host, port: int) -> None:
 def test_a_membership_is_examined_on_each_interface(other: lab.Host, port: int) -> None:
     group = "239.23.0.4"
     sender = other.run(lambda: pymcast.Sender(f"{group}%one:{port}"))
-    with talking(sender):
+    with talking(lambda: sender.send(b"x")):
         on_one = pymcast.doctor((group, port), interface="one", listen=1)
         on_two = pymcast.doctor((group, port), interface=["two"], listen=1, experiments=False)
         on_both = pymcast.doctor((group, port), interface=["one", "two"], listen=1)
@@ -87,7 +87,7 @@ def test_a_membership_is_examined_on_each_interface(other: lab.Host, port: int) 
 
 def test_several_memberships_are_examined_in_one_report(other: lab.Host, port: int) -> None:
     sender = other.run(lambda: pymcast.Sender(f"239.23.0.5%one:{port}"))
-    with talking(sender):
+    with talking(lambda: sender.send(b"x")):
         report = pymcast.doctor(("239.23.0.5", port), f"239.171.9.8%one:{port + 700}", interface="one", listen=1)
     silent = f"239.171.9.8:{port + 700}"
     assert [(each.id, each.group) for each in report.faults] == [("nothing-arrives", silent)], str(report)
@@ -105,19 +105,9 @@ def advertising(other: lab.Host) -> Iterator[None]:
         return sender
 
     with other.run(open_socket) as sender:
-        stop = threading.Event()
-
-        def talk() -> None:
-            while not stop.wait(0.02):
-                sender.sendto(bytes([0x21, 7, 100, 0, 0, 1, 0, 0]), ("224.0.0.18", 0))
-
-        thread = threading.Thread(target=talk)
-        thread.start()
-        try:
+        advertisement = bytes([0x21, 7, 100, 0, 0, 1, 0, 0])
+        with talking(lambda: sender.sendto(advertisement, ("224.0.0.18", 0))):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
 
 def test_groups_of_protocols_without_ports_are_examined(other: lab.Host) -> None:
