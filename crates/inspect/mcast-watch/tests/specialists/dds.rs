@@ -248,6 +248,33 @@ fn participants_by_ipv6_answer_with_their_topics() {
     }
 }
 
+/// A writer that waits for a reader announces what it has to the group, and to nobody in particular.
+#[test]
+fn topics_are_found_beside_a_participant_that_does_not_answer() {
+    let Some(python) = python("cyclonedds") else { return };
+    if !mcast_lab::has_program("nft", "--version", "participants of DDS that hear nothing") {
+        return;
+    }
+    let lab = Lab::new().unwrap();
+    let [robot, deaf, observer] = robot_pc_and_observer(&lab);
+    let rules =
+        "add table ip deaf; add chain ip deaf input { type filter hook input priority 0; policy drop; }";
+    assert!(deaf.command("nft").unwrap().arg(rules).status().unwrap().success());
+    let seen = discover(&observer, false);
+    let _nodes = [(&robot, "w:rt/scan"), (&deaf, "r:rt/scan")]
+        .map(|(host, end)| node(host, &python, 0, &[end.to_owned()]));
+    // The robot knows of the other one before it is asked.
+    obstacles(&seen, 0);
+    let (discovery, start) = (discover(&observer, true), Instant::now());
+    let is_scan =
+        |entry: &Discovered| entry.name.to_string() == "rt/scan" && field(entry, "role") == "writer";
+    while !entries(&discovery, DiscoveryProtocol::Rtps).iter().any(is_scan) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:#?}", discovery.entries());
+        drop(discovery.next_event(Some(Duration::from_millis(50))));
+    }
+    println!("found after {:?}", start.elapsed());
+}
+
 /// Hosts on one network: a robot, a PC and an observer.
 fn robot_pc_and_observer(lab: &Lab) -> [Host; 3] {
     let lan = lab.switch("lan").unwrap();

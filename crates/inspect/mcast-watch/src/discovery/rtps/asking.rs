@@ -121,24 +121,29 @@ impl RtpsAsking {
     }
 
     /// Answers the heartbeats in a message with requests for what is missing, to this address of the participant. Those for no
-    /// participant in particular are answered if the datagram was for this one.
+    /// participant in particular are answered if the datagram was for this one. A writer that waits for other readers, too, sends
+    /// heartbeats to the group, for all of them: an answer to it names the writer's participant, and is longer than the heartbeat, so it
+    /// is paid for by this credit in bytes.
     pub(super) fn answer(
         &mut self,
         now: Time,
         message: &Rtps<'_>,
         datagram: &DiscoveryDatagram<'_>,
         to: SocketAddr,
+        credit: &mut usize,
         registry: &mut Registry,
     ) {
         if self.due.is_none() {
             return;
         }
-        let is_direct = !datagram.destination.ip().is_multicast();
-        for heartbeat in message.heartbeats_for(self.own).filter(|heartbeat| heartbeat.is_named || is_direct)
-        {
+        for mut heartbeat in message.heartbeats_for(self.own) {
             let (writer, (first, last)) = (heartbeat.writer, heartbeat.range);
             if !matches!(writer.entity, RtpsGuid::PUBLICATIONS_WRITER | RtpsGuid::SUBSCRIPTIONS_WRITER) {
                 continue;
+            }
+            if !heartbeat.is_named && datagram.destination.ip().is_multicast() {
+                let Some(rest) = credit.checked_sub(RtpsPrefix::MAX_REQUEST_LENGTH) else { continue };
+                (*credit, heartbeat.is_named) = (rest, true);
             }
             if self.requests.len() >= Self::MAX_REQUESTS {
                 registry.counts.refused += 1;

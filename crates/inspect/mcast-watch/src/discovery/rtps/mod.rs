@@ -42,6 +42,9 @@ struct Participant {
     domain: Option<u32>,
     /// Where it receives discovery at the address that it sends from: some implementations send from other ports.
     discovery: Option<SocketAddr>,
+    /// The bytes that it has sent since it announced itself to this host's own address, less those of the requests that this pays for.
+    /// It does so once it knows of the participant that asks.
+    credit: Option<usize>,
     /// The readers and writers that are listed.
     endpoints: BTreeSet<u32>,
 }
@@ -74,6 +77,7 @@ impl RtpsObserver {
     const LEASE: Duration = Duration::from_secs(100);
     /// Participants with a longer lease are forgotten after this time without a message.
     const MAX_LEASE: Duration = Duration::from_secs(3_600);
+    const MAX_CREDIT: usize = 1_000;
     /// Messages that follow sooner after another one renew nothing.
     const RENEWAL: Duration = Duration::from_millis(500);
 
@@ -100,6 +104,7 @@ impl RtpsObserver {
             lease: Some(Self::LEASE),
             domain: None,
             discovery: None,
+            credit: None,
             endpoints: BTreeSet::new(),
         };
         let (participant, _) = self.participants.touch(place, new);
@@ -158,6 +163,9 @@ impl RtpsObserver {
         let participant = self.participant(now, place, registry);
         (participant.last_seen, participant.lease) = (now, Some(lease));
         participant.domain = domain;
+        if !datagram.destination.ip().is_multicast() {
+            participant.credit.get_or_insert(datagram.payload.len());
+        }
         let usage = RtpsLocatorUse::DiscoveryUnicast;
         let locators = description.locators.iter().filter(|(found, _)| *found == usage);
         let locators: Vec<SocketAddr> = locators.filter_map(|(_, locator)| locator.udp()).collect();
@@ -279,9 +287,17 @@ impl Observer for RtpsObserver {
         else {
             return;
         };
-        let participant = self.participants.get(&(datagram.place, message.participant));
-        let to = participant.and_then(|participant| participant.discovery).unwrap_or(datagram.source);
-        self.asking.answer(now, &message, datagram, to, registry);
+        let (mut to, mut credit) = (datagram.source, &mut 0);
+        if let Some(Participant { discovery: Some(discovery), credit: own, .. }) =
+            self.participants.get_mut(&(datagram.place, message.participant))
+        {
+            to = *discovery;
+            if let Some(own) = own.as_mut().filter(|_| to.ip() == datagram.source.ip()) {
+                *own = own.saturating_add(datagram.payload.len()).min(Self::MAX_CREDIT);
+                credit = own;
+            }
+        }
+        self.asking.answer(now, &message, datagram, to, credit, registry);
         self.renew(now, (datagram.place, message.participant), registry);
         for data in message.data() {
             let kind = match data.writer.entity {

@@ -100,6 +100,56 @@ fn every_domain_is_asked_in_and_a_burst_is_bounded() {
     assert!(std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).any(|one| one.protocol == RTPS));
 }
 
+/// A heartbeat of the first participant's writer of writers, to this participant, or to none in particular.
+fn heartbeat(to: &[u8], last: u8) -> Vec<u8> {
+    let mut message = b"RTPS\x02\x02\x01\x10".to_vec();
+    message.extend([1; 12]);
+    if !to.is_empty() {
+        message.extend([0x0e, 1, 12, 0]);
+        message.extend_from_slice(to);
+    }
+    message.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
+    message.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 1, 0, 0, 0]);
+    message
+}
+
+#[test]
+fn heartbeats_to_the_group_are_answered_with_no_more_bytes_than_their_participant_sent() {
+    let mut bench = Bench::new();
+    bench.table.ask(bench.now);
+    let requests = |bench: &mut Bench| {
+        let all: Vec<_> = std::iter::from_fn(|| bench.table.poll_transmit(bench.now)).collect();
+        let requests =
+            all.into_iter().filter(|it| it.protocol == RTPS && it.destination.ip().to_string() == "10.0.0.1");
+        requests.map(|request| request.payload).collect::<Vec<_>>()
+    };
+    let offered = heartbeat(&[], 1);
+    let announced = robot().locator(0x32, "10.0.0.1:7410").bytes();
+    // It may not know of the question.
+    bench.datagram("10.0.0.1:40000", GROUP, &announced);
+    for _ in 0..10 {
+        bench.datagram("10.0.0.1:40000", GROUP, &offered);
+    }
+    assert_eq!(requests(&mut bench), [[0; 0]; 0]);
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &announced);
+    let (mut sent, mut received, mut count) = (announced.len(), 0, 0);
+    for _ in 0..100 {
+        bench.datagram("10.0.0.1:40000", GROUP, &offered);
+        sent += offered.len();
+        for request in requests(&mut bench) {
+            // For that participant: others would not know whom it is for.
+            assert_eq!(request[20..36], [&[0x0e, 1, 12, 0], &[1; 12][..]].concat());
+            (received, count) = (received + request.len(), count + 1);
+        }
+        assert!(received <= sent, "{received} bytes for {sent}");
+    }
+    assert!(count >= 70, "{count}");
+    // Another host cannot spend what is left.
+    bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &announced);
+    bench.datagram("10.0.0.66:40000", GROUP, &offered);
+    assert_eq!(requests(&mut bench), [[0; 0]; 0]);
+}
+
 #[test]
 fn program_that_asks_requests_what_heartbeats_offer() {
     let mut bench = Bench::new();
@@ -114,15 +164,7 @@ fn program_that_asks_requests_what_heartbeats_offer() {
     while question(&mut bench).is_some() {}
     bench.datagram("10.0.0.9:50000", GROUP, &greeting.payload);
     assert_eq!(bench.names(RTPS), [""; 0]);
-    let heartbeat = |last: u8| {
-        let mut message = b"RTPS\x02\x02\x01\x10".to_vec();
-        message.extend([1; 12]);
-        message.extend([0x0e, 1, 12, 0]);
-        message.extend_from_slice(&greeting.payload[8..20]);
-        message.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
-        message.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 1, 0, 0, 0]);
-        message
-    };
+    let heartbeat = |last: u8| heartbeat(&greeting.payload[8..20], last);
     bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(1));
     let request = question(&mut bench).unwrap();
     assert_eq!(request.destination, "10.0.0.1:40000".parse().unwrap());
