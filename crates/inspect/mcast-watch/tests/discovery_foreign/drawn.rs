@@ -10,6 +10,7 @@ use mcast_sim::Dice;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
+use crate::networks::is_short;
 use crate::{PATIENCE, Running, Segment, wait_until};
 
 /// What is compared of an entry, as a line of text.
@@ -94,12 +95,13 @@ pub(crate) fn found<P: Peers>(peers: &P, discovery: &Discovery) -> Facts {
 /// Draws the network of a seed, and compares after each change.
 pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
     const HOSTS: usize = 3;
-    /// The number of changes that are drawn.
-    const STEPS: usize = 4;
+    // Some protocols notice the end of a silent peer after a long time.
+    const LONG: Duration = Duration::from_secs(9);
+    const TOO_LONG: Duration = Duration::from_secs(12);
     let protocol = P::PROTOCOLS[0];
     let mut dice = Dice::new(seed);
     // A goodbye may be lost, and is then noticed only if what is silent lapses soon, or is asked for again.
-    let is_silence_noticed = P::LAPSES.is_some() || P::ANNOUNCED.is_none();
+    let mut is_silence_noticed = P::LAPSES.is_some() || P::ANNOUNCED.is_none();
     let loss = if seed % 3 == 2 && is_silence_noticed { 0.1 } else { 0.0 };
     let segment = Segment::on(P::switch(), HOSTS as u8, loss, seed);
     for host in segment.hosts.iter().chain([&segment.watcher]).filter(|_| !P::ROUTE) {
@@ -113,58 +115,69 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
         listening.push(segment.discover(false, true));
         listening.extend(P::SOCKETS.then(|| segment.discover(false, false)));
     }
-    let mut changes = vec![Change::Restart, Change::Rename, Change::Leave];
+    let silence = if is_short() && P::LAPSES.is_some() { peers.lapses() } else { Duration::ZERO };
+    is_silence_noticed &= silence < TOO_LONG;
+    // The number of changes that are drawn.
+    let steps = if silence >= LONG && is_silence_noticed { 2 } else { 4 - u8::from(is_short()) };
+    let remaining = [Change::Restart, Change::Rename];
+    let mut changes = [&remaining[..], &[Change::Leave]].concat();
     changes.extend(is_silence_noticed.then_some(Change::Crash));
-    for step in 0..STEPS + HOSTS {
+    for step in 0..=steps {
         // A peer of which nobody can notice the end stays.
         let stays = |(peer, _): &(P::Peer, Running)| !is_silence_noticed && !P::says_goodbye(peer);
-        let last = step.checked_sub(STEPS);
-        let number = match last {
-            // At the end, all leave.
-            Some(number) if running[number].as_ref().is_none_or(stays) => continue,
-            Some(number) => number,
-            None => {
-                let drawn = dice.below(HOSTS as u64) as usize;
-                if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn }
-            }
+        let is_last = step == steps;
+        // At the end, all leave that are left.
+        let numbers: Vec<usize> = if is_last {
+            let leaves = |running: &Option<(P::Peer, Running)>| running.as_ref().is_some_and(|it| !stays(it));
+            (0..HOSTS).filter(|number| leaves(&running[*number])).collect()
+        } else {
+            let drawn = dice.below(HOSTS as u64) as usize;
+            vec![if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn }]
         };
-        let (mut limit, mut is_goodbye) = (PATIENCE, false);
-        let what = match running[number].take() {
-            None => {
-                let peer = peers.draw(&mut dice, number);
-                let program = peers.start(&segment, number, &peer);
-                limit = P::ANNOUNCED.unwrap_or(PATIENCE);
-                running[number] = Some((peer, program));
-                "appears".to_owned()
-            }
-            Some((mut peer, program)) => {
-                let change = if last.is_some() { Change::Leave } else { dice.pick(&changes) };
-                match change {
-                    Change::Crash => program.kill(),
-                    Change::Restart if is_silence_noticed => program.kill(),
-                    _ => program.end(),
-                }
-                peers.tidy(&segment.hosts[number]);
-                if change == Change::Crash || change == Change::Leave {
-                    limit = peers.lapses();
-                }
-                is_goodbye = change == Change::Leave && P::says_goodbye(&peer);
-                if change == Change::Rename {
-                    peer = peers.draw(&mut dice, number);
-                }
-                if matches!(change, Change::Restart | Change::Rename) {
+        let (mut limit, mut is_goodbye, mut whats) = (Duration::ZERO, !numbers.is_empty(), Vec::new());
+        for number in numbers {
+            let (change, within, says_goodbye) = match running[number].take() {
+                None => {
+                    let peer = peers.draw(&mut dice, number);
                     let program = peers.start(&segment, number, &peer);
                     running[number] = Some((peer, program));
+                    ("appears".to_owned(), P::ANNOUNCED.unwrap_or(PATIENCE), false)
                 }
-                format!("{change:?}").to_lowercase()
-            }
-        };
+                Some(it) => {
+                    let changes = if stays(&it) { &remaining[..] } else { &changes };
+                    let change = if is_last { Change::Leave } else { dice.pick(changes) };
+                    let (mut peer, program) = it;
+                    match change {
+                        Change::Crash => program.kill(),
+                        Change::Restart if is_silence_noticed => program.kill(),
+                        _ => program.end(),
+                    }
+                    peers.tidy(&segment.hosts[number]);
+                    let is_gone = matches!(change, Change::Crash | Change::Leave);
+                    let says_goodbye = change == Change::Leave && P::says_goodbye(&peer);
+                    if change == Change::Rename {
+                        peer = peers.draw(&mut dice, number);
+                    }
+                    if !is_gone {
+                        let program = peers.start(&segment, number, &peer);
+                        running[number] = Some((peer, program));
+                    }
+                    let within = if is_gone { peers.lapses() } else { PATIENCE };
+                    (format!("{change:?}").to_lowercase(), within, says_goodbye)
+                }
+            };
+            (limit, is_goodbye) = (limit.max(within), is_goodbye && says_goodbye);
+            whats.push(format!("h{} {change}", number + 1));
+        }
+        if whats.is_empty() {
+            break;
+        }
         let begin = Instant::now();
         let present = running.iter().enumerate();
         let present: Vec<(usize, &P::Peer)> =
             present.filter_map(|(number, it)| Some((number, &it.as_ref()?.0))).collect();
         let expected = peers.expected(&segment, &present);
-        let what = format!("{protocol:?}, seed {seed}, step {step}: h{} {what}", number + 1);
+        let what = format!("{protocol:?}, seed {seed}, step {step}: {}", whats.join(", "));
         for discovery in &listening {
             wait_until(&what, discovery, &expected, || found(&peers, discovery));
         }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mcast_lab::Host;
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, field, found, has_modules, has_programs, wait_until};
 
 /// Sends universes, the numbers that end its arguments: the name, the address, `lists` to announce lists of universes, the priority and
@@ -132,7 +133,7 @@ impl Peers for Sacn {
 #[test]
 fn universes_are_those_that_a_receiver_gets_in_networks_drawn_by_seed() {
     if has_modules("python3", &["sacn"]) {
-        for_seeds(3, both_list_the_same::<Sacn>);
+        for_networks(3, both_list_the_same::<Sacn>);
     }
 }
 
@@ -245,7 +246,7 @@ impl Peers for ArtNetNodes {
 #[test]
 fn nodes_are_those_that_aioartnet_lists_in_networks_drawn_by_seed() {
     if has_modules("python3", &["aioartnet"]) {
-        for_seeds(1, both_list_the_same::<ArtNetNodes>);
+        for_networks(1, both_list_the_same::<ArtNetNodes>);
     }
 }
 

@@ -5,10 +5,13 @@
 
 #[path = "../specialists/conversation.rs"]
 mod conversation;
+mod dissected;
 mod drawn;
 mod lighting;
 mod masters;
 mod neighbors;
+#[path = "../specialists/networks.rs"]
+mod networks;
 mod queriers;
 mod routers;
 mod sap;

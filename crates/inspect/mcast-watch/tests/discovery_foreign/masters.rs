@@ -4,11 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use mcast_lab::Host;
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use tempfile::TempDir;
 
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, field, has_programs, is_root};
 
 /// A virtual router, which all routers know.
@@ -174,6 +175,6 @@ impl Peers for Keepalived {
 #[test]
 fn masters_are_those_that_hold_the_address_in_networks_drawn_by_seed() {
     if is_root("virtual routers beside keepalived") && has_programs(&["keepalived"]) {
-        for_seeds(3, both_list_the_same::<Keepalived>);
+        for_networks(3, both_list_the_same::<Keepalived>);
     }
 }

@@ -4,11 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use mcast_lab::Host;
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use tempfile::TempDir;
 
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, field, has_programs, is_root, output};
 
 /// What a switch states about itself and about its port.
@@ -192,6 +193,6 @@ impl Peers for Lldpd {
 #[test]
 fn neighbors_are_those_that_lldpd_lists_in_networks_drawn_by_seed() {
     if is_root("neighbors beside lldpd") && has_programs(&["lldpd", "lldpcli"]) {
-        for_seeds(3, both_list_the_same::<Lldpd>);
+        for_networks(3, both_list_the_same::<Lldpd>);
     }
 }

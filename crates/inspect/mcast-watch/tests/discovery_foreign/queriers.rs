@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast_lab::{Host, SwitchOptions};
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use tempfile::TempDir;
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same, found};
+use crate::networks::for_networks;
 use crate::routers::Frr;
 use crate::{PATIENCE, Running, Segment, field, has_modules, has_programs, is_root, output, wait_until};
 
@@ -189,7 +190,7 @@ fn has_queriers() -> bool {
 #[test]
 fn queriers_are_those_that_a_bridge_elects_in_networks_drawn_by_seed() {
     if has_queriers() {
-        for_seeds(1, both_list_the_same::<Queriers<true>>);
+        for_networks(1, both_list_the_same::<Queriers<true>>);
     }
 }
 
@@ -229,7 +230,7 @@ fn queriers_of_older_versions_are_those_that_a_bridge_elects_in_networks_drawn_b
         }
     }
     if has_queriers() {
-        for_seeds(2, each_that_starts_is_elected_by_its_address);
+        for_networks(2, each_that_starts_is_elected_by_its_address);
     }
 }
 
@@ -354,7 +355,7 @@ impl Peers for Members {
 #[test]
 fn members_are_those_that_a_bridge_learns_in_networks_drawn_by_seed() {
     if is_root("members beside a bridge") && has_modules("python3", &["socket"]) {
-        for_seeds(2, both_list_the_same::<Members>);
+        for_networks(2, both_list_the_same::<Members>);
     }
 }
 
@@ -433,7 +434,7 @@ impl Peers for Senders {
 fn senders_are_those_that_scapy_captures_in_networks_drawn_by_seed() {
     let has_scapy = || has_modules("/usr/bin/python3", &["scapy"]);
     if is_root("senders beside scapy") && has_programs(&["socat"]) && has_scapy() {
-        for_seeds(1, both_list_the_same::<Senders>);
+        for_networks(1, both_list_the_same::<Senders>);
     }
 }
 
@@ -519,6 +520,6 @@ fn ports(switch: &Host) -> Vec<String> {
 #[test]
 fn multicast_routers_are_those_to_which_a_bridge_forwards_in_networks_drawn_by_seed() {
     if is_root("multicast routers beside a bridge") && has_programs(&["smcrouted", "bridge"]) {
-        for_seeds(1, both_list_the_same::<Mrd>);
+        for_networks(1, both_list_the_same::<Mrd>);
     }
 }

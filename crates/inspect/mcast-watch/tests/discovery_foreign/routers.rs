@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast_lab::Host;
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use tempfile::TempDir;
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, field, has_modules, has_programs, is_root, output};
 
 fn address(number: usize) -> String {
@@ -122,7 +123,7 @@ impl Peers for Pim {
 #[test]
 fn pim_routers_are_those_that_frr_lists_in_networks_drawn_by_seed() {
     if is_root("PIM routers beside FRR") && has_programs(&["/usr/lib/frr/pimd", "vtysh"]) {
-        for_seeds(2, both_list_the_same::<Pim>);
+        for_networks(2, both_list_the_same::<Pim>);
     }
 }
 
@@ -197,7 +198,7 @@ impl Peers for Ospf {
 #[test]
 fn ospf_routers_are_those_that_bird_lists_in_networks_drawn_by_seed() {
     if is_root("OSPF routers beside BIRD") && has_programs(&["bird", "birdc"]) {
-        for_seeds(2, both_list_the_same::<Ospf>);
+        for_networks(2, both_list_the_same::<Ospf>);
     }
 }
 
@@ -298,6 +299,6 @@ impl Peers for Hsrp {
 #[test]
 fn hsrp_routers_are_those_that_scapy_reads_in_networks_drawn_by_seed() {
     if is_root("HSRP beside scapy") && has_modules(PYTHON, &["scapy"]) {
-        for_seeds(2, both_list_the_same::<Hsrp>);
+        for_networks(2, both_list_the_same::<Hsrp>);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use tempfile::TempDir;
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, has_modules, has_programs, output};
 
 /// VLC does not run as root.
@@ -148,6 +149,6 @@ impl Peers for Sap {
 #[test]
 fn sessions_are_those_that_vlc_lists_in_networks_drawn_by_seed() {
     if has_programs(&["ffmpeg", "cvlc", "setpriv"]) && has_modules("python3", &["socket"]) {
-        for_seeds(2, both_list_the_same::<Sap>);
+        for_networks(2, both_list_the_same::<Sap>);
     }
 }

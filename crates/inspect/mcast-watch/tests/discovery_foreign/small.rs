@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, field, found, has_modules, has_programs, output, wait_until};
 
 #[test]
@@ -108,10 +109,18 @@ impl Peers for Coap {
     }
 
     fn specialist(&mut self, segment: &Segment) -> Facts {
-        let mut facts = Facts::new();
-        for number in 1..=segment.hosts.len() {
+        // It waits for hosts without a server.
+        let list = |number| {
             let url = format!("coap://10.0.0.{number}/.well-known/core");
-            let list = output(&segment.watcher, "coap-client-notls", &["-B", "2", &url]);
+            (number, output(&segment.watcher, "coap-client-notls", &["-B", "2", &url]))
+        };
+        let lists: Vec<(usize, String)> = std::thread::scope(|scope| {
+            let asked: Vec<_> =
+                (1..=segment.hosts.len()).map(|number| scope.spawn(move || list(number))).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let mut facts = Facts::new();
+        for (number, list) in lists {
             for link in list.split('<').skip(1) {
                 let (target, attributes) = link.split_once('>').unwrap();
                 let kind =
@@ -137,7 +146,7 @@ impl Peers for Coap {
 #[test]
 fn resources_are_those_that_libcoap_gets_in_networks_drawn_by_seed() {
     if has_modules("python3", &["aiocoap"]) && has_programs(&["coap-client-notls"]) {
-        for_seeds(2, both_list_the_same::<Coap>);
+        for_networks(2, both_list_the_same::<Coap>);
     }
 }
 
@@ -197,6 +206,6 @@ impl Peers for Knx {
 #[test]
 fn servers_of_knxd_are_those_that_xknx_finds_in_networks_drawn_by_seed() {
     if has_programs(&["knxd"]) && has_modules("python3", &["xknx"]) {
-        for_seeds(2, both_list_the_same::<Knx>);
+        for_networks(2, both_list_the_same::<Knx>);
     }
 }

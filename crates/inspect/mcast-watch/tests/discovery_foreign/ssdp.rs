@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::describe;
 
+use crate::networks::for_networks;
 use crate::{PATIENCE, Running, Segment, found, has_modules, has_programs, output, wait_until};
 
 /// Announces resources, each `TARGET|USN|LOCATION`, until it is asked to end; then says goodbye.
@@ -109,7 +110,7 @@ fn devices_of_gssdp_are_those_that_its_browser_shows_in_networks_drawn_by_seed()
     if !is_installed() {
         return;
     }
-    for_seeds(3, |seed| {
+    for_networks(3, |seed| {
         let mut dice = Dice::new(seed);
         let loss = if seed % 3 == 2 { 0.1 } else { 0.0 };
         let segment = Segment::new(4, loss, seed);

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
 use crate::{Running, Segment, found, has_modules, has_programs, output, wait_until};
 
 /// Searches as wsdd does for Windows' computers, and logs what answers.
@@ -180,6 +181,6 @@ impl Peers for WsDiscovery {
 #[test]
 fn devices_are_those_that_a_search_finds_in_networks_drawn_by_seed() {
     if has_modules("python3", &["wsdiscovery"]) {
-        for_seeds(2, both_list_the_same::<WsDiscovery>);
+        for_networks(2, both_list_the_same::<WsDiscovery>);
     }
 }

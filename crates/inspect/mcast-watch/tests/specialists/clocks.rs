@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcast_lab::{Child, Host, Lab, has_program};
-use mcast_sim::{Dice, for_seeds};
+use mcast_sim::Dice;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::DiscoveryProtocol;
 
+use super::networks::for_networks;
 use super::{agree, discover, entries, field};
 
 /// How the clocks of a network talk.
@@ -149,5 +150,5 @@ fn both_list_the_same(seed: u64) {
 
 #[test]
 fn clocks_and_masters_are_those_that_pmc_lists_in_networks_drawn_by_seed() {
-    for_seeds(3, both_list_the_same);
+    for_networks(3, both_list_the_same);
 }

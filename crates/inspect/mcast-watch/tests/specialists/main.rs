@@ -5,6 +5,7 @@
 mod clocks;
 mod conversation;
 mod dds;
+mod networks;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

@@ -1,0 +1,329 @@
+//! Protocols that tshark dissects, beside programs that speak them: AVTP, LLMNR with scapy, and the first version of IGMP.
+
+use std::time::Duration;
+
+use mcast_sim::Dice;
+use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+
+use crate::conversation::Conversation;
+use crate::drawn::{Facts, Peers, both_list_the_same};
+use crate::networks::for_networks;
+use crate::{Running, Segment, field, has_modules, has_programs, is_root};
+
+/// Prints, for each line that it reads, the age in seconds and the fields of each packet that tshark has dissected, those that are equal
+/// once: the filter and the fields are its arguments.
+const DISSECTED: &str = r#"
+import subprocess, sys, threading, time
+fields = ["frame.time_epoch", *sys.argv[2:]]
+command = ["tshark", "-l", "-n", "-i", "eth0", "-f", sys.argv[1], "-T", "fields", "-E", "separator=;", "-E", "occurrence=f"]
+shark = subprocess.Popen(command + [part for field in fields for part in ("-e", field)],
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+seen = {}
+def read():
+    for line in shark.stdout:
+        epoch, _, rest = line.rstrip("\n").partition(";")
+        seen.pop(rest, None)
+        seen[rest] = float(epoch)
+threading.Thread(target=read, daemon=True).start()
+for line in sys.stdin:
+    now = time.time()
+    print("|".join(f"{now - epoch};{rest}" for rest, epoch in list(seen.items())), flush=True)
+shark.terminate()
+"#;
+
+/// What tshark dissects on a host.
+pub(crate) struct Shark(Conversation);
+
+impl Shark {
+    pub(crate) fn start(segment: &Segment, filter: &str, fields: &[&str]) -> Self {
+        let arguments = [&["-c", DISSECTED, filter], fields].concat();
+        Self(Conversation::start(&segment.watcher, PYTHON, &arguments))
+    }
+
+    /// Returns the age and the fields of packets, the oldest first.
+    pub(crate) fn packets(&mut self) -> Vec<(Duration, Vec<String>)> {
+        let shown = self.0.ask();
+        let packets = shown.split('|').filter_map(|line| line.split_once(';'));
+        let mut packets: Vec<_> = packets
+            .map(|(age, rest)| {
+                let age = Duration::from_secs_f64(age.parse::<f64>().unwrap().max(0.0));
+                (age, rest.split(';').map(str::to_owned).collect())
+            })
+            .collect();
+        packets.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
+        packets
+    }
+}
+
+pub(crate) fn has_tshark(purpose: &str) -> bool {
+    is_root(purpose) && has_programs(&["tshark"])
+}
+
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Announces a device, unless its lifetime is 0, and sends streams: the number of the device, its lifetime in units of 2 s, the numbers of
+/// streams that it can send and receive, its model, and the format of each stream.
+const TALKER: &str = r#"
+import signal, socket, struct, sys, time
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+own = link.getsockname()[4]
+number, lifetime, talkers, listeners, model, *formats = map(int, sys.argv[1:])
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+def send(group, payload):
+    link.send(bytes.fromhex(group) + own + b"\x22\xf0" + payload)
+def announce(message):
+    if lifetime:
+        head = struct.pack("!BBHQQ", 0xfa, message, lifetime << 11 | 56, 0x1b92fffe000000 + number, model)
+        rest = struct.pack("!IHHHHIIQB", 8, talkers, 0x4801, listeners, 0x4801, 0, 1, 0x1b92fffe0000ff, 0)
+        send("91e0f0010000", (head + rest).ljust(68, b"\0"))
+print("ready", flush=True)
+beat = 0
+while not ended:
+    if beat % 5 == 0:
+        announce(0)
+    for index, kind in enumerate(formats):
+        stream = 0x1b9200000000 + (number << 16) + index
+        send("91e0f000fe%02x" % index, struct.pack("!BBBBQ", kind, 0x80, beat % 256, 0, stream).ljust(64, b"\0"))
+    beat += 1
+    time.sleep(0.05)
+announce(1)
+"#;
+
+/// A device, and the formats of the streams that it sends.
+#[derive(Clone)]
+struct Talker {
+    lifetime: u64,
+    talkers: u64,
+    listeners: u64,
+    model: u64,
+    formats: Vec<u64>,
+}
+
+/// Devices and streams of AVTP.
+struct AvtpTalkers(Shark);
+
+impl AvtpTalkers {
+    /// The number of each format, its name, and the field in which tshark shows a stream of it.
+    const FORMATS: [(u64, &'static str, &'static str); 4] = [
+        (0, "IEC 61883", "iec61883.stream_id"),
+        (2, "AAF audio", "aaf.stream_id"),
+        (3, "compressed video", "cvf.stream_id"),
+        (4, "clock reference", "crf.stream_id"),
+    ];
+    /// A stream without frames has ended.
+    const STREAM: Duration = Duration::from_secs(10);
+}
+
+impl Peers for AvtpTalkers {
+    type Peer = Talker;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Avtp];
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    const LAPSES: Option<Duration> = Some(Duration::from_secs(11));
+    const ANSWERS: bool = false;
+    const SOCKETS: bool = false;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        let device = ["message_type", "entity_id", "entity_model_id", "valid_time"];
+        let device = device.into_iter().chain(["talker_stream_sources", "listener_stream_sinks"]);
+        let device = device.map(|name| format!("ieee17221.{name}"));
+        let fields: Vec<String> = device.chain(Self::FORMATS.map(|(_, _, field)| field.to_owned())).collect();
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        Self(Shark::start(segment, "ether proto 0x22f0", &fields))
+    }
+
+    fn draw(&self, dice: &mut Dice, _number: usize) -> Talker {
+        let formats: Vec<_> = (0..dice.below(3)).map(|_| dice.pick(&Self::FORMATS).0).collect();
+        let is_device = formats.is_empty() || dice.chance(0.7);
+        let lifetime = if is_device { 1 + dice.below(3) } else { 0 };
+        let [talkers, listeners] = [(), ()].map(|()| dice.below(65));
+        Talker { lifetime, talkers, listeners, model: dice.below(1 << 40), formats }
+    }
+
+    fn start(&self, segment: &Segment, number: usize, peer: &Talker) -> Running {
+        let Talker { lifetime, talkers, listeners, model, formats } = peer;
+        let number_of_device = number as u64;
+        let all = [&number_of_device, lifetime, talkers, listeners, model].into_iter().chain(formats);
+        let all: Vec<String> = all.map(ToString::to_string).collect();
+        let arguments: Vec<&str> = ["-c", TALKER].into_iter().chain(all.iter().map(String::as_str)).collect();
+        Running::ready(&segment.hosts[number], PYTHON, &arguments)
+    }
+
+    /// A stream ends without notice.
+    fn says_goodbye(peer: &Talker) -> bool {
+        peer.formats.is_empty()
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Talker)]) -> Facts {
+        let mut facts = Facts::new();
+        for (number, Talker { lifetime, talkers, listeners, model, formats }) in peers {
+            if *lifetime > 0 {
+                let device = 0x1b_92ff_fe00_0000 + number;
+                facts.insert(format!(
+                    "device {device:016x} of {model:016x}: sends {talkers}, receives {listeners}, for {} s",
+                    2 * lifetime
+                ));
+            }
+            for (index, format) in formats.iter().enumerate() {
+                let stream = 0x1b92_0000_0000 + (number << 16) + index;
+                let (_, name, _) = Self::FORMATS.iter().find(|(known, ..)| known == format).unwrap();
+                facts.insert(format!("stream {stream:016x}: {name}"));
+            }
+        }
+        facts
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+        let mut facts = Facts::new();
+        for (age, fields) in self.0.packets() {
+            let [message, device, model, valid, talkers, listeners, streams @ ..] = &fields[..] else {
+                panic!("{fields:?}")
+            };
+            if !device.is_empty() {
+                let device = format!("device {:016x} ", hex(device));
+                // Later ones replace what was announced before.
+                facts.retain(|fact| !fact.starts_with(&device));
+                let is_departing = hex(message) == 1;
+                let lifetime = 2 * valid.parse::<u64>().unwrap();
+                if !is_departing && age < Duration::from_secs(lifetime) {
+                    let model = hex(model);
+                    facts.insert(format!(
+                        "{device}of {model:016x}: sends {talkers}, receives {listeners}, for {lifetime} s"
+                    ));
+                }
+            }
+            for (stream, (_, name, _)) in streams.iter().zip(Self::FORMATS).filter(|(it, _)| !it.is_empty()) {
+                let stream = format!("stream {:016x}: ", hex(stream));
+                facts.retain(|fact| !fact.starts_with(&stream));
+                if age < Self::STREAM {
+                    facts.insert(stream + name);
+                }
+            }
+        }
+        facts
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        let [model, talkers, listeners] =
+            ["model", "talker streams", "listener streams"].map(|name| field(entry, name));
+        let lifetime = entry.expires.unwrap().since(entry.last_seen).as_secs();
+        vec![match model.is_empty() {
+            true => format!("stream {}: {}", entry.name, field(entry, "format")),
+            false => format!(
+                "device {} of {model}: sends {talkers}, receives {listeners}, for {lifetime} s",
+                entry.name
+            ),
+        }]
+    }
+}
+
+#[test]
+fn devices_and_streams_of_avtp_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
+    if has_tshark("AVTP beside tshark") && has_modules(PYTHON, &["socket"]) {
+        for_networks(3, both_list_the_same::<AvtpTalkers>);
+    }
+}
+
+/// Answers for a name by LLMNR.
+const RESPONDER: &str = r#"
+import sys
+from scapy.layers.llmnr import LLMNR_am, LLMNRQuery
+name = sys.argv[1].encode() + b"."
+class Responder(LLMNR_am):
+    sniff_options = {"store": 0, "started_callback": lambda: print("ready", flush=True)}
+    def is_request(self, request):
+        return super().is_request(request) and request[LLMNRQuery].qd.qname == name
+Responder(iface="eth0", match={name: (sys.argv[2], sys.argv[3])}, verbose=False)()
+"#;
+
+/// Asks by LLMNR for names, its arguments, as the system does: both families, each in a message of its own.
+const ASKING: &str = r#"
+import socket, struct, sys, time
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+print("ready", flush=True)
+while True:
+    for name in sys.argv[1:]:
+        name = name.encode()
+        for kind in (1, 28):
+            question = bytes([len(name)]) + name + b"\0" + struct.pack("!HH", kind, 1)
+            asking.sendto(struct.pack("!6H", 7, 0, 1, 0, 0, 0) + question, ("224.0.0.252", 5355))
+    time.sleep(0.5)
+"#;
+
+/// Hosts that answer for a name, and one that asks for all.
+struct LlmnrHosts {
+    shark: Shark,
+    _asking: Running,
+}
+
+impl LlmnrHosts {
+    const NAMES: [&'static str; 4] = ["printer", "PC7", "nas-2", "Desk"];
+    /// As scapy states it.
+    const LIFETIME: Duration = Duration::from_secs(10);
+}
+
+impl Peers for LlmnrHosts {
+    type Peer = String;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Llmnr];
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    const LAPSES: Option<Duration> = Some(Duration::from_secs(11));
+    const ANSWERS: bool = false;
+    const SOCKETS: bool = false;
+
+    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
+        let fields = ["dns.flags.response", "dns.resp.name", "dns.a", "dns.aaaa", "dns.resp.ttl"];
+        let shark = Shark::start(segment, "udp port 5355", &fields);
+        let names: Vec<String> =
+            Self::NAMES.iter().flat_map(|name| (0..3).map(move |number| format!("{name}{number}"))).collect();
+        let arguments: Vec<&str> =
+            ["-c", ASKING].into_iter().chain(names.iter().map(String::as_str)).collect();
+        Self { shark, _asking: Running::ready(&segment.watcher, PYTHON, &arguments) }
+    }
+
+    fn draw(&self, dice: &mut Dice, number: usize) -> String {
+        format!("{}{number}", dice.pick(&Self::NAMES))
+    }
+
+    fn start(&self, segment: &Segment, number: usize, name: &String) -> Running {
+        let last = number + 1;
+        let arguments = ["-c", RESPONDER, name, &format!("10.0.0.{last}"), &format!("fd00::{last}")];
+        Running::ready(&segment.hosts[number], PYTHON, &arguments)
+    }
+
+    fn says_goodbye(_name: &String) -> bool {
+        false
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &String)]) -> Facts {
+        let lines = peers.iter().flat_map(|(number, name)| {
+            let last = number + 1;
+            [format!("{name} has 10.0.0.{last}"), format!("{name} has fd00::{last}")]
+        });
+        lines.collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        let mut facts = Facts::new();
+        for (age, fields) in self.shark.packets() {
+            let [response, name, v4, v6, ttl] = &fields[..] else { panic!("{fields:?}") };
+            if ["1", "True"].contains(&response.as_str()) && age < Self::LIFETIME {
+                assert_eq!(ttl, "10");
+                facts.insert(format!("{name} has {}", if v4.is_empty() { v6 } else { v4 }));
+            }
+        }
+        facts
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        entry.addresses.iter().map(|address| format!("{} has {address}", entry.name)).collect()
+    }
+}
+
+#[test]
+fn hosts_of_llmnr_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
+    if has_tshark("LLMNR beside tshark") && has_modules(PYTHON, &["scapy"]) {
+        for_networks(1, both_list_the_same::<LlmnrHosts>);
+    }
+}
