@@ -293,7 +293,7 @@ fn observers() -> Vec<Box<dyn Observer>> {
         Box::new(knx::KnxObserver),
         Box::new(lighting::ArtNetObserver::default()),
         Box::new(lighting::SacnObserver),
-        Box::new(llmnr::Llmnr),
+        Box::new(llmnr::Llmnr::new()),
         Box::new(mdns::Mdns::new()),
         Box::new(neighbors::NeighborObserver),
         Box::new(ptp::PtpObserver::new()),

@@ -1,14 +1,16 @@
 //! Protocols that tshark dissects, beside programs that speak them: AVTP, LLMNR with scapy, and the first version of IGMP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast_sim::Dice;
+use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use mcast_watch::live::DiscoveryOptions;
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
-use crate::networks::for_networks;
-use crate::{Running, Segment, field, has_modules, has_programs, is_root};
+use crate::networks::{for_networks, is_short};
+use crate::{PATIENCE, Running, Segment, field, found, has_modules, has_programs, is_root, wait_until};
 
 /// Prints, for each line that it reads, the age in seconds and the fields of each packet that tshark has dissected, those that are equal
 /// once: the filter and the fields are its arguments.
@@ -222,7 +224,7 @@ impl Peers for AvtpTalkers {
 #[test]
 fn devices_and_streams_of_avtp_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
     if has_tshark("AVTP beside tshark") && has_modules(PYTHON, &["socket"]) {
-        for_networks(3, both_list_the_same::<AvtpTalkers>);
+        for_networks(2, both_list_the_same::<AvtpTalkers>);
     }
 }
 
@@ -238,92 +240,78 @@ class Responder(LLMNR_am):
 Responder(iface="eth0", match={name: (sys.argv[2], sys.argv[3])}, verbose=False)()
 "#;
 
-/// Asks by LLMNR for names, its arguments, as the system does: both families, each in a message of its own.
-const ASKING: &str = r#"
-import socket, struct, sys, time
-asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-print("ready", flush=True)
-while True:
-    for name in sys.argv[1:]:
-        name = name.encode()
-        for kind in (1, 28):
-            question = bytes([len(name)]) + name + b"\0" + struct.pack("!HH", kind, 1)
-            asking.sendto(struct.pack("!6H", 7, 0, 1, 0, 0, 0) + question, ("224.0.0.252", 5355))
-    time.sleep(0.5)
-"#;
-
-/// Hosts that answer for a name, and one that asks for all.
-struct LlmnrHosts {
-    shark: Shark,
-    _asking: Running,
+/// Returns the addresses with which hosts have answered for a name within this time.
+fn answered(shark: &mut Shark, wanted: &str, within: Duration) -> Facts {
+    let answers = shark.packets().into_iter().filter_map(|(age, fields)| {
+        let [response, name, v4, v6] = &fields[..] else { panic!("{fields:?}") };
+        let is_answer = ["1", "True"].contains(&response.as_str()) && name == wanted && age < within;
+        is_answer.then(|| format!("{wanted} has {}", if v4.is_empty() { v6 } else { v4 }))
+    });
+    answers.collect()
 }
 
-impl LlmnrHosts {
-    const NAMES: [&'static str; 4] = ["printer", "PC7", "nas-2", "Desk"];
-    /// As scapy states it.
-    const LIFETIME: Duration = Duration::from_secs(10);
-}
-
-impl Peers for LlmnrHosts {
-    type Peer = String;
-    const PROTOCOLS: &'static [DiscoveryProtocol] = &[DiscoveryProtocol::Llmnr];
-    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
-    const LAPSES: Option<Duration> = Some(Duration::from_secs(11));
-    const ANSWERS: bool = false;
-    const SOCKETS: bool = false;
-
-    fn new(segment: &Segment, _dice: &mut Dice) -> Self {
-        let fields = ["dns.flags.response", "dns.resp.name", "dns.a", "dns.aaaa", "dns.resp.ttl"];
-        let shark = Shark::start(segment, "udp port 5355", &fields);
-        let names: Vec<String> =
-            Self::NAMES.iter().flat_map(|name| (0..3).map(move |number| format!("{name}{number}"))).collect();
-        let arguments: Vec<&str> =
-            ["-c", ASKING].into_iter().chain(names.iter().map(String::as_str)).collect();
-        Self { shark, _asking: Running::ready(&segment.watcher, PYTHON, &arguments) }
-    }
-
-    fn draw(&self, dice: &mut Dice, number: usize) -> String {
-        format!("{}{number}", dice.pick(&Self::NAMES))
-    }
-
-    fn start(&self, segment: &Segment, number: usize, name: &String) -> Running {
-        let last = number + 1;
-        let arguments = ["-c", RESPONDER, name, &format!("10.0.0.{last}"), &format!("fd00::{last}")];
-        Running::ready(&segment.hosts[number], PYTHON, &arguments)
-    }
-
-    fn says_goodbye(_name: &String) -> bool {
-        false
-    }
-
-    fn expected(&self, _segment: &Segment, peers: &[(usize, &String)]) -> Facts {
-        let lines = peers.iter().flat_map(|(number, name)| {
-            let last = number + 1;
-            [format!("{name} has 10.0.0.{last}"), format!("{name} has fd00::{last}")]
-        });
-        lines.collect()
-    }
-
-    fn specialist(&mut self, _segment: &Segment) -> Facts {
-        let mut facts = Facts::new();
-        for (age, fields) in self.shark.packets() {
-            let [response, name, v4, v6, ttl] = &fields[..] else { panic!("{fields:?}") };
-            if ["1", "True"].contains(&response.as_str()) && age < Self::LIFETIME {
-                assert_eq!(ttl, "10");
-                facts.insert(format!("{name} has {}", if v4.is_empty() { v6 } else { v4 }));
+/// Hosts appear, restart with another name and leave; after each of these, each name is asked for.
+fn named_hosts_are_found(seed: u64) {
+    const NAMES: [&str; 3] = ["printer", "PC7", "nas-2"];
+    let mut dice = Dice::new(seed);
+    let segment = Segment::new(3, if seed % 3 == 2 { 0.1 } else { 0.0 }, seed);
+    let fields = ["dns.flags.response", "dns.resp.name", "dns.a", "dns.aaaa"];
+    let mut shark = Shark::start(&segment, "udp port 5355", &fields);
+    let mut running: [Option<(&str, Running)>; 3] = [const { None }; 3];
+    for step in 0..if is_short() { 3 } else { 6 } {
+        let number = dice.below(3) as usize;
+        let was_there = running[number].take().is_some();
+        if !was_there || dice.chance(0.5) {
+            let used: Vec<&str> = running.iter().flatten().map(|(name, _)| *name).collect();
+            let free: Vec<&str> = NAMES.into_iter().filter(|name| !used.contains(name)).collect();
+            let (name, last) = (dice.pick(&free), number + 1);
+            let arguments = ["-c", RESPONDER, name, &format!("10.0.0.{last}"), &format!("fd00::{last}")];
+            let program = Running::ready(&segment.hosts[number], PYTHON, &arguments);
+            running[number] = Some((name, program));
+        }
+        // Those that answer are asked for last, so that what others would have answered has arrived.
+        let mut names: Vec<(&str, Facts)> = Vec::new();
+        for name in NAMES {
+            let holder = running.iter().position(|it| it.as_ref().is_some_and(|(held, _)| *held == name));
+            let addresses =
+                holder.iter().flat_map(|it| [format!("10.0.0.{}", it + 1), format!("fd00::{}", it + 1)]);
+            names.push((name, addresses.map(|address| format!("{name} has {address}")).collect()));
+        }
+        names.sort_by_key(|(_, expected)| expected.len());
+        let begin = Instant::now();
+        let asked: Vec<_> = names
+            .into_iter()
+            .map(|(name, expected)| {
+                let name_to_ask = Some(name.to_owned());
+                let options =
+                    DiscoveryOptions { ask: true, name: name_to_ask, ..DiscoveryOptions::default() };
+                (name, expected, segment.watcher.run(move || Discovery::open(&options)).unwrap().unwrap())
+            })
+            .collect();
+        for _ in 0..2 {
+            for (name, expected, discovery) in asked.iter().rev() {
+                let what = format!("seed {seed}, step {step}: {name}");
+                let took = wait_until(&what, discovery, expected, || {
+                    found(discovery, DiscoveryProtocol::Llmnr, |entry| {
+                        entry
+                            .addresses
+                            .iter()
+                            .map(|address| format!("{} has {address}", entry.name))
+                            .collect()
+                    })
+                });
+                while answered(&mut shark, name, begin.elapsed()) != *expected {
+                    assert!(begin.elapsed() < PATIENCE, "{what}: tshark shows {:?}", shark.packets());
+                }
+                println!("{what}: {} addresses after {took:?}", expected.len());
             }
         }
-        facts
-    }
-
-    fn facts(&self, entry: &Discovered) -> Vec<String> {
-        entry.addresses.iter().map(|address| format!("{} has {address}", entry.name)).collect()
     }
 }
 
 #[test]
-fn hosts_of_llmnr_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
+fn hosts_of_llmnr_are_those_whose_answers_tshark_dissects_in_networks_drawn_by_seed() {
     if has_tshark("LLMNR beside tshark") && has_modules(PYTHON, &["scapy"]) {
-        for_networks(1, both_list_the_same::<LlmnrHosts>);
+        for_networks(2, named_hosts_are_found);
     }
 }
