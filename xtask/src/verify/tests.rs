@@ -82,8 +82,8 @@ pub(crate) fn drawn_step() -> Step {
             let mut command = cargo(head.iter().chain(&["--tests", "--", "drawn_by_seed", "--show-output"]));
             command.envs(environment.iter().map(|(name, value)| (name, value)));
             command.env("MCAST_SEEDS", "20").env("MCAST_SURVEY", "1");
-            // They wait most of the time, as those do that nextest runs.
-            command.env("RUST_TEST_THREADS", "8");
+            // They wait most of the time, and each checks three networks at a time.
+            command.env("RUST_TEST_THREADS", "4");
             outcome(command, "cargo test", options)
         })
     })

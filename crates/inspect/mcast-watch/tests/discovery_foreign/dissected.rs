@@ -1,7 +1,9 @@
 //! Protocols that tshark dissects, beside programs that speak them: AVTP, LLMNR with scapy, and the first version of IGMP.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use mcast_lab::SwitchOptions;
 use mcast_sim::Dice;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
@@ -10,6 +12,7 @@ use mcast_watch::live::DiscoveryOptions;
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
 use crate::networks::{for_networks, is_short};
+use crate::queriers::Members;
 use crate::{PATIENCE, Running, Segment, field, found, has_modules, has_programs, is_root, wait_until};
 
 /// Prints, for each line that it reads, the age in seconds and the fields of each packet that tshark has dissected, those that are equal
@@ -34,16 +37,16 @@ shark.terminate()
 "#;
 
 /// What tshark dissects on a host.
-pub(crate) struct Shark(Conversation);
+struct Shark(Conversation);
 
 impl Shark {
-    pub(crate) fn start(segment: &Segment, filter: &str, fields: &[&str]) -> Self {
+    fn start(segment: &Segment, filter: &str, fields: &[&str]) -> Self {
         let arguments = [&["-c", DISSECTED, filter], fields].concat();
         Self(Conversation::start(&segment.watcher, PYTHON, &arguments))
     }
 
     /// Returns the age and the fields of packets, the oldest first.
-    pub(crate) fn packets(&mut self) -> Vec<(Duration, Vec<String>)> {
+    fn packets(&mut self) -> Vec<(Duration, Vec<String>)> {
         let shown = self.0.ask();
         let packets = shown.split('|').filter_map(|line| line.split_once(';'));
         let mut packets: Vec<_> = packets
@@ -57,7 +60,7 @@ impl Shark {
     }
 }
 
-pub(crate) fn has_tshark(purpose: &str) -> bool {
+fn has_tshark(purpose: &str) -> bool {
     is_root(purpose) && has_programs(&["tshark"])
 }
 
@@ -313,5 +316,137 @@ fn named_hosts_are_found(seed: u64) {
 fn hosts_of_llmnr_are_those_whose_answers_tshark_dissects_in_networks_drawn_by_seed() {
     if has_tshark("LLMNR beside tshark") && has_modules(PYTHON, &["scapy"]) {
         for_networks(2, named_hosts_are_found);
+    }
+}
+
+/// Speaks the first version of IGMP (RFC 1112): sends queries, or reports for groups, its arguments after its address.
+const FIRST_IGMP: &str = r#"
+import socket, struct, sys, time
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP)
+raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+print("ready", flush=True)
+while True:
+    for group in sys.argv[2:] or ["0.0.0.0"]:
+        kind, to = (0x11, "224.0.0.1") if group == "0.0.0.0" else (0x12, group)
+        words = struct.unpack("!4H", struct.pack("!BBH4s", kind, 0, 0, socket.inet_aton(group)))
+        total = sum(words)
+        total = (total & 0xffff) + (total >> 16)
+        raw.sendto(struct.pack("!4H", words[0], ~total & 0xffff, *words[2:]), (to, 0))
+    time.sleep(0.5)
+"#;
+
+fn first_igmp(segment: &Segment, number: usize, groups: &[String]) -> Running {
+    let address = format!("10.0.0.{}", number + 1);
+    let groups = groups.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["-c", FIRST_IGMP, &address].into_iter().chain(groups).collect();
+    Running::ready(&segment.hosts[number], PYTHON, &arguments)
+}
+
+/// Returns what tshark shows of messages of the first version of IGMP, of this type, within this time.
+fn first_messages(shark: &mut Shark, wanted: &str, within: Duration) -> Vec<[String; 2]> {
+    let messages = shark.packets().into_iter().filter(|(age, _)| *age < within);
+    let messages = messages.filter_map(|(_, fields)| {
+        let [version, kind, group, source] = &fields[..] else { panic!("{fields:?}") };
+        (version == "1" && kind == wanted).then(|| [source.clone(), group.clone()])
+    });
+    messages.collect()
+}
+
+const FIRST_FIELDS: [&str; 4] = ["igmp.version", "igmp.type", "igmp.maddr", "ip.src"];
+
+/// Members that speak the first version of IGMP, in which nobody leaves.
+struct FirstMembers(Members, Shark);
+
+impl Peers for FirstMembers {
+    /// The groups.
+    type Peer = Vec<String>;
+    const PROTOCOLS: &'static [DiscoveryProtocol] = Members::PROTOCOLS;
+    const ANNOUNCED: Option<Duration> = Some(Duration::from_secs(1));
+    const LAPSES: Option<Duration> = Members::LAPSES;
+    const ANSWERS: bool = false;
+    const SOCKETS: bool = false;
+
+    fn switch() -> SwitchOptions {
+        Members::switch()
+    }
+
+    fn new(segment: &Segment, dice: &mut Dice) -> Self {
+        Self(Members::new(segment, dice), Shark::start(segment, "igmp", &FIRST_FIELDS))
+    }
+
+    fn draw(&self, dice: &mut Dice, _number: usize) -> Vec<String> {
+        let groups: BTreeSet<_> = (0..1 + dice.below(3)).map(|_| 1 + dice.below(4)).collect();
+        groups.into_iter().map(|last| format!("239.1.1.{last}")).collect()
+    }
+
+    fn start(&self, segment: &Segment, number: usize, groups: &Vec<String>) -> Running {
+        first_igmp(segment, number, groups)
+    }
+
+    fn says_goodbye(_groups: &Vec<String>) -> bool {
+        false
+    }
+
+    fn expected(&self, _segment: &Segment, peers: &[(usize, &Vec<String>)]) -> Facts {
+        let of = |(number, groups): &(usize, &Vec<String>)| {
+            let line = |group| format!("h{} is a member of {group}", number + 1);
+            groups.iter().map(line).collect::<Vec<_>>()
+        };
+        peers.iter().flat_map(of).collect()
+    }
+
+    fn specialist(&mut self, _segment: &Segment) -> Facts {
+        let reports = first_messages(&mut self.1, "0x12", Duration::from_millis(2_500)).into_iter();
+        let line = |[source, group]: [String; 2]| {
+            format!("h{} is a member of {group}", source.rsplit('.').next().unwrap())
+        };
+        reports.map(line).collect()
+    }
+
+    fn facts(&self, entry: &Discovered) -> Vec<String> {
+        self.0.facts(entry)
+    }
+}
+
+#[test]
+fn members_by_the_first_version_of_igmp_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
+    if has_tshark("the first version of IGMP beside tshark") && has_modules(PYTHON, &["socket"]) {
+        for_networks(2, both_list_the_same::<FirstMembers>);
+    }
+}
+
+/// Queries of the first version do not state when their sender is gone, so none leaves.
+fn first_queriers_are_found(seed: u64) {
+    let mut dice = Dice::new(seed);
+    let segment = Segment::new(3, 0.0, seed);
+    let mut shark = Shark::start(&segment, "igmp", &FIRST_FIELDS);
+    let discovery = segment.discover(false, true);
+    let mut running: BTreeMap<usize, Running> = BTreeMap::new();
+    while running.len() < 3 {
+        let number = dice.below(3) as usize;
+        running.entry(number).or_insert_with(|| first_igmp(&segment, number, &[]));
+        let expected: Facts = running.keys().map(|it| format!("10.0.0.{} of version 1", it + 1)).collect();
+        let what = format!("seed {seed}: {} queriers", expected.len());
+        let took = wait_until(&what, &discovery, &expected, || {
+            found(&discovery, DiscoveryProtocol::Igmp, |entry| {
+                vec![format!("{} of version {}", entry.name, field(entry, "version"))]
+            })
+        });
+        let begin = Instant::now();
+        let line = |[source, _]: [String; 2]| format!("{source} of version 1");
+        while first_messages(&mut shark, "0x11", PATIENCE).into_iter().map(line).collect::<Facts>()
+            != expected
+        {
+            assert!(begin.elapsed() < PATIENCE, "{what}: tshark shows {:?}", shark.packets());
+        }
+        println!("{what} after {took:?}");
+    }
+}
+
+#[test]
+fn queriers_of_the_first_version_of_igmp_are_those_that_tshark_dissects_in_networks_drawn_by_seed() {
+    if has_tshark("the first version of IGMP beside tshark") && has_modules(PYTHON, &["socket"]) {
+        for_networks(2, first_queriers_are_found);
     }
 }

@@ -258,13 +258,13 @@ time.sleep(1e6)
 
 /// What a host is a member of, and whether it speaks the older versions.
 #[derive(Clone)]
-struct Member {
+pub(crate) struct Member {
     groups: Vec<(Option<&'static str>, String)>,
     is_older: bool,
 }
 
 /// Members of groups, of which the switch learns by snooping: the names of the hosts by their addresses.
-struct Members(HashMap<IpAddr, String>);
+pub(crate) struct Members(HashMap<IpAddr, String>);
 
 fn is_drawn(group: &str) -> bool {
     group.starts_with("239.") || group.starts_with("ff15:")
