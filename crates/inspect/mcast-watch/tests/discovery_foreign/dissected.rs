@@ -20,9 +20,14 @@ use crate::{PATIENCE, Running, Segment, field, found, has_modules, has_programs,
 const DISSECTED: &str = r#"
 import subprocess, sys, threading, time
 fields = ["frame.time_epoch", *sys.argv[2:]]
-command = ["tshark", "-l", "-n", "-i", "eth0", "-f", sys.argv[1], "-T", "fields", "-E", "separator=;", "-E", "occurrence=f"]
+capture = subprocess.Popen(["tcpdump", "-i", "eth0", "-U", "-w", "-", sys.argv[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+# "listening on eth0", once it captures.
+capture.stderr.readline()
+threading.Thread(target=capture.stderr.read, daemon=True).start()
+command = ["tshark", "-l", "-n", "-r", "-", "-T", "fields", "-E", "separator=;", "-E", "occurrence=f"]
 shark = subprocess.Popen(command + [part for field in fields for part in ("-e", field)],
-                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                         stdin=capture.stdout, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+print("ready", flush=True)
 seen = {}
 def read():
     for line in shark.stdout:
@@ -33,6 +38,7 @@ threading.Thread(target=read, daemon=True).start()
 for line in sys.stdin:
     now = time.time()
     print("|".join(f"{now - epoch};{rest}" for rest, epoch in list(seen.items())), flush=True)
+capture.terminate()
 shark.terminate()
 "#;
 
@@ -42,7 +48,9 @@ struct Shark(Conversation);
 impl Shark {
     fn start(segment: &Segment, filter: &str, fields: &[&str]) -> Self {
         let arguments = [&["-c", DISSECTED, filter], fields].concat();
-        Self(Conversation::start(&segment.watcher, PYTHON, &arguments))
+        let mut shark = Conversation::start(&segment.watcher, PYTHON, &arguments);
+        assert_eq!(shark.line(), "ready");
+        Self(shark)
     }
 
     /// Returns the age and the fields of packets, the oldest first.
@@ -61,7 +69,7 @@ impl Shark {
 }
 
 fn has_tshark(purpose: &str) -> bool {
-    is_root(purpose) && has_programs(&["tshark"])
+    is_root(purpose) && has_programs(&["tshark", "tcpdump"])
 }
 
 const PYTHON: &str = "/usr/bin/python3";
@@ -296,11 +304,9 @@ fn named_hosts_are_found(seed: u64) {
                 let what = format!("seed {seed}, step {step}: {name}");
                 let took = wait_until(&what, discovery, expected, || {
                     found(discovery, DiscoveryProtocol::Llmnr, |entry| {
-                        entry
-                            .addresses
-                            .iter()
-                            .map(|address| format!("{} has {address}", entry.name))
-                            .collect()
+                        // scapy broadcasts an answer if that of ARP was lost, so that all see it.
+                        let own = entry.addresses.iter().filter(|_| entry.name.to_string() == *name);
+                        own.map(|address| format!("{name} has {address}")).collect()
                     })
                 });
                 while answered(&mut shark, name, begin.elapsed()) != *expected {
