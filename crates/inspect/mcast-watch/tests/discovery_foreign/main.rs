@@ -1,7 +1,7 @@
 //! Devices of programs that others wrote: what is discovered equals what their own browsers show on the same wire, in networks
 //! drawn by seed.
 #![cfg(all(feature = "live", target_os = "linux"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../specialists/conversation.rs"]
 mod conversation;
