@@ -107,6 +107,16 @@ pub enum RtpsParameter<'a> {
     IsReliable(bool),
     /// What late readers get: 0 nothing, 1 what the writer keeps, 2 and 3 what a service keeps.
     Durability(u32),
+    /// How often a writer provides a sample; `None` means that it promises nothing.
+    Deadline(Option<Duration>),
+    /// How writers show that they are there (0 automatically, 1 by participant, 2 by topic), and how often.
+    Liveliness(u32, Option<Duration>),
+    /// Whether readers take samples from one writer at a time.
+    IsExclusive(bool),
+    /// The time that orders samples: 0 that of the reception, 1 that of the writer.
+    Order(u32),
+    /// The encodings that a reader decodes, or that of a writer: 0 XCDR1, 1 XML, 2 XCDR2. At most three.
+    Encodings([Option<u16>; 3]),
     /// The names of partitions. Readers and writers match within one.
     Partitions(RtpsStrings<'a>),
     /// Names and values that alternate.
@@ -506,7 +516,19 @@ impl<'a> RtpsParameter<'a> {
             0x0015 => Self::Version(u8_at(value, 0)?, u8_at(value, 1)?),
             0x0016 => Self::Vendor(RtpsVendor(u16_at(value, 0)?)),
             0x001a => Self::IsReliable(word(0)? == 2),
+            0x001b => Self::Liveliness(word(0)?, lease(word(4)?, word(8)?)),
             0x001d => Self::Durability(word(0)?),
+            0x001f => Self::IsExclusive(word(0)? == 1),
+            0x0023 => Self::Deadline(lease(word(0)?, word(4)?)),
+            0x0025 => Self::Order(word(0)?),
+            0x0073 => {
+                let mut numbers = value.get(4..)?.chunks_exact(2).take(word(0)? as usize);
+                let decode = |number: &[u8]| {
+                    let number: [u8; 2] = array_at(number, 0)?;
+                    Some(if is_little { u16::from_le_bytes(number) } else { u16::from_be_bytes(number) })
+                };
+                Self::Encodings([(); 3].map(|()| numbers.next().and_then(decode)))
+            }
             0x0029 => Self::Partitions(RtpsStrings::new(value, 1, is_little)?),
             0x002f | 0x0031 => locator(RtpsLocatorUse::Unicast)?,
             0x0030 | 0x0048 => locator(RtpsLocatorUse::Multicast)?,

@@ -60,11 +60,26 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
         }
         found.extend(unanswered(judgement, participant));
     }
-    if let (true, [first, ..]) = (remote.is_empty(), &here[..]) {
+    if let (true, [first, ..]) = (found.is_empty(), &here[..]) {
         let looked_for: Vec<_> = here.iter().filter_map(|entry| participant_of(entry, &all)).collect();
-        found.extend(alone(judgement, first, &looked_for, &all, &topics));
+        match remote.is_empty() {
+            true => found.extend(alone(judgement, first, &looked_for, &all, &topics)),
+            // Others announce it, too, and do the same as this machine.
+            false if !topics.is_empty() && !is_answered(&topics, &all) => {
+                found.push(not_answered(judgement, first, &remote, &all));
+            }
+            false => {}
+        }
     }
     found
+}
+
+/// Returns whether one of these topics has a writer and a reader: it needs nothing.
+fn is_answered(topics: &BTreeSet<&UntrustedText>, all: &[Discovered]) -> bool {
+    let has = |topic: &UntrustedText, role: &[u8]| {
+        all.iter().any(|end| end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role))
+    };
+    topics.iter().any(|topic| has(topic, b"writer") && has(topic, b"reader"))
 }
 
 /// Returns the open questions which topics other participants have that were looked for as all of DDS: each node of ROS has some.
@@ -119,24 +134,23 @@ fn alone(
     if found.iter().filter(|finding| is_of_domain(finding)).count() < judged {
         found.retain(|finding| !is_of_domain(finding));
     }
-    // A topic that has both needs nothing.
-    let has = |topic: &UntrustedText, role: &str| {
-        all.iter().any(|end| {
-            end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role.as_bytes())
-        })
-    };
-    let is_answered = match topics.is_empty() {
-        true => !others.is_empty(),
-        false => topics.iter().any(|topic| has(topic, "writer") && has(topic, "reader")),
-    };
+    let is_answered = if topics.is_empty() { !others.is_empty() } else { is_answered(topics, all) };
     if found.is_empty() && !is_answered {
-        found.push(not_answered(judgement, entry, &others.into_values().collect::<Vec<_>>()));
+        found.push(not_answered(judgement, entry, &others.into_values().collect::<Vec<_>>(), all));
     }
     found
 }
 
 /// No other participant has what belongs to what is looked for.
-fn not_answered(judgement: &Judgement<'_>, entry: &Discovered, others: &[&Discovered]) -> Finding {
+fn not_answered(
+    judgement: &Judgement<'_>,
+    entry: &Discovered,
+    others: &[&Discovered],
+    all: &[Discovered],
+) -> Finding {
+    if let Some(other) = all.iter().find(|other| are_in_other_namespaces(entry, other)) {
+        return other_namespace(judgement, entry, other);
+    }
     let lacking = match entry.field("role").map(UntrustedText::as_bytes) {
         Some(b"writer") => "reader",
         Some(_) => "writer",
@@ -144,8 +158,10 @@ fn not_answered(judgement: &Judgement<'_>, entry: &Discovered, others: &[&Discov
     };
     let interface = judgement.name(entry.key.place.interface);
     let seconds = judgement.search.listened.as_secs_f64();
+    let is_shared = others.iter().any(|other| other.name == entry.name);
+    let who = if is_shared { "This machine and others announce" } else { "Only this machine announces" };
     let cause = format!(
-        "Only this machine announces {} on {interface}: no {lacking} was announced in {seconds:.1} s.",
+        "{who} {} on {interface}: no {lacking} was announced in {seconds:.1} s.",
         title(entry)
     );
     let finding = judgement.about(Id::NotAnnounced, Severity::Fault, entry, cause);
@@ -167,6 +183,35 @@ fn not_answered(judgement: &Judgement<'_>, entry: &Discovered, others: &[&Discov
         Tool::Program,
         "Run this examination on the other host, too. Programs there announce nothing to this network if they are restricted to their host (ROS_LOCALHOST_ONLY=1, ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST or OFF) or to another interface, may not use multicast (AllowMulticast in the CYCLONEDDS_URI), use IPv6 only, or use a discovery server or Zenoh instead.",
     )
+}
+
+/// Returns whether one writes and the other one reads samples of one type by topics that differ in the namespace only.
+fn are_in_other_namespaces(entry: &Discovered, other: &Discovered) -> bool {
+    let last = |end: &Discovered| end.name.to_string().rsplit('/').next().map(str::to_owned);
+    entry.field("role").zip(other.field("role")).is_some_and(|(own, role)| own != role)
+        && entry.key.place == other.key.place
+        && (entry.name != other.name && entry.service == other.service)
+        && last(entry) == last(other)
+}
+
+fn other_namespace(judgement: &Judgement<'_>, entry: &Discovered, other: &Discovered) -> Finding {
+    let named = |end: &Discovered| {
+        let name = end.field("ROS topic").unwrap_or(&end.name);
+        format!("{} of \"{name}\"", end.field("role").cloned().unwrap_or_default())
+    };
+    let cause = format!(
+        "This machine has a {}, and {} has a {} of the same type: the topics differ by the namespace, so they do not match.",
+        named(entry),
+        other.source,
+        named(other)
+    );
+    judgement
+        .about(Id::DdsMismatch, Severity::Fault, other, cause)
+        .evidence(EvidenceKind::Packet, "announcement", named(other))
+        .advise(
+            Tool::Program,
+            "Start both with one namespace (in ROS, `--ros-args -r __ns:=/NAMESPACE`), or remap the topic (`-r scan:=/NAMESPACE/scan`).",
+        )
 }
 
 /// A participant that announces itself by multicast, and does not send what is requested of it.
@@ -304,9 +349,9 @@ fn mismatch(
             "the writer is best-effort, but the reader requests reliable delivery".to_owned(),
             "Make the reader accept best effort (in ROS, the profile `SensorDataQoS`), or the writer reliable.".to_owned(),
         ),
-        DdsMismatch::Durability { writer, reader } => (
-            format!("the durability of the writer is {writer}, but the reader requests {reader}"),
-            format!("Set the durability of the writer to {reader}, or that of the reader to {writer}."),
+        DdsMismatch::Policy { name, writer, reader } => (
+            format!("the {name} of the writer is {writer}, but the reader requests {reader}"),
+            format!("Set the {name} of the writer to {reader}, or that of the reader to {writer}."),
         ),
         DdsMismatch::Type { writer, reader } => (
             format!("the type of the writer is {writer}, but that of the reader is {reader}"),

@@ -7,7 +7,7 @@ use mcast::InterfaceIndex;
 use mcast::interface::InterfaceAddress;
 use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource};
 
-use super::filter_rules::{INCOMING, Suspects, certain_drop};
+use super::filter_rules::{INCOMING, OUTGOING, Suspects, certain_drop};
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::netfilter::KnownPacket;
@@ -60,6 +60,8 @@ pub(super) enum Reach {
     Routed(InterfaceIndex),
     /// In the network of another interface.
     OtherNetwork(InterfaceIndex),
+    /// In the network where it was announced, but a route leads to another interface.
+    Diverted(InterfaceIndex),
     /// An address of this machine, which the announcing host has, too.
     Own(InterfaceIndex),
     Loopback,
@@ -293,8 +295,12 @@ impl Judgement<'_> {
             return Reach::LinkLocal;
         }
         match having(&|own| own.contains(address)) {
-            Some(interface) if interface == announced_on => Reach::OnLink,
-            Some(interface) => Reach::OtherNetwork(interface),
+            Some(interface) if interface != announced_on => Reach::OtherNetwork(interface),
+            // A route to the host, or a rule, may lead into a tunnel.
+            Some(_) => match self.observation.source_routes.get(&address) {
+                Some(Some(interface)) if *interface != announced_on => Reach::Diverted(*interface),
+                _ => Reach::OnLink,
+            },
             None => match self.observation.source_routes.get(&address) {
                 Some(Some(interface)) => Reach::Routed(*interface),
                 Some(None) => Reach::NoRoute,
@@ -372,10 +378,16 @@ impl Judgement<'_> {
             Reach::OtherNetwork(interface) => {
                 format!("{address} is in the network of {}, so connections go there", self.name(*interface))
             }
+            Reach::Diverted(interface) => format!(
+                "a route or rule of this machine leads to {address} by {}, as of a VPN, although its network is here: see `ip route get {address}`",
+                self.name(*interface)
+            ),
             _ => format!("no route leads to {address}"),
         };
         // Its announcements arrive, so it is here.
-        let is_own = |(address, _): &&(IpAddr, Reach)| entry.source.ip() == Some(*address);
+        let is_own = |(address, reach): &&(IpAddr, Reach)| {
+            entry.source.ip() == Some(*address) && !matches!(reach, Reach::Diverted(_))
+        };
         let here = match bad.iter().any(is_own) {
             true => {
                 "; it announces itself from there, so the netmask of one of the two is wrong, or a relay has carried the announcement unchanged"
@@ -405,6 +417,12 @@ impl Judgement<'_> {
         let finding = bad.iter().fold(finding, |finding, (address, _)| {
             finding.evidence(EvidenceKind::Packet, "announcement", format!("address {address}"))
         });
+        if bad.iter().all(|(_, reach)| matches!(reach, Reach::Diverted(_))) {
+            return Some(finding.advise(
+                Tool::Network,
+                "Exclude the local network from the tunnel: allow access to it in the settings of the VPN, or remove the local prefix from its routes (AllowedIPs in WireGuard).",
+            ));
+        }
         if entry.key.protocol == DiscoveryProtocol::Rtps {
             return Some(super::dds::with_setting(finding, entry));
         }
@@ -472,6 +490,15 @@ impl Judgement<'_> {
         Some((finding.with_all_evidence(suspects.evidence(self.observation)), rule))
     }
 
+    /// The packet filter of this machine drops connections to an address.
+    fn dropped_connection(&self, entry: &Discovered, to: SocketAddr) -> Option<(SocketAddr, Suspects)> {
+        let (interface, device) = (entry.key.place.interface, self.name(entry.key.place.interface));
+        let own = self.own_addresses_on(interface).find(|own| own.is_ipv4() == to.is_ipv4())?;
+        let packet = KnownPacket::connection(own, to).leaving_by(interface, &device);
+        let rule = certain_drop(self.observation, &packet, &OUTGOING, &device)?;
+        Some((to, Suspects::certain(vec![rule])))
+    }
+
     /// It is announced, and its port does not take connections.
     fn silent(&self, entry: &Discovered) -> Option<Finding> {
         let port = entry.port?;
@@ -492,6 +519,20 @@ impl Judgement<'_> {
                 finding.evidence(EvidenceKind::Answer, address.to_string(), connection.to_string())
             })
         };
+        let dropped = tried.iter().find_map(|(address, _)| self.dropped_connection(entry, *address));
+        if let Some((address, suspects)) = dropped {
+            let cause = format!(
+                "{} is announced, and the packet filter of this machine drops connections to {address}: {}.",
+                title(entry),
+                suspects.clause()
+            );
+            let advice = format!("Admit TCP to {address} in the rules of this machine.");
+            return Some(
+                finding(cause)
+                    .with_all_evidence(suspects.evidence(self.observation))
+                    .advise(Tool::Nft, advice),
+            );
+        }
         let is_absent = tried.iter().all(|(_, connection)| matches!(connection, Connection::Unreachable(_)));
         Some(match refused.is_empty() {
             false => finding(format!(

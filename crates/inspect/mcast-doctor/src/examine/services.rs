@@ -44,7 +44,11 @@ pub fn examine_service(
         options: options.clone(),
         ..Observation::default()
     };
-    Ok(causes::services::report(&observation, &search).and(at_sockets))
+    let mut report = causes::services::report(&observation, &search);
+    // What is not asked does not answer.
+    let is_unasked = at_sockets.findings.iter().any(|finding| finding.id == Id::FirewallDropsOutput);
+    report.findings.retain(|finding| !(is_unasked && finding.id == Id::NotAnnounced));
+    Ok(report.and(at_sockets))
 }
 
 /// Examines the group of the announcements on the interfaces of the programs, while sockets ask.

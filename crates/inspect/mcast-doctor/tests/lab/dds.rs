@@ -115,6 +115,70 @@ crate::table::cases! {
         let _listener = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
         examine_for(&net.receiver, "/scan", &patiently())
     };
+    shorter_deadline: DdsMismatch, "a reader on the receiver requests a sample each 100 ms, a writer promises none", || {
+        let reader = pc().reader("rt/scan", 2).parameter(0x23, &[0, 0, 0, 0, 0x99, 0x99, 0x99, 0x19]);
+        examined(&[robot(), robot().writer("rt/scan", 2)], &[pc(), reader])
+    };
+    manual_liveliness: DdsMismatch, "a reader on the receiver requests signs of life by topic, a writer gives automatic ones", || {
+        let reader = pc().reader("rt/scan", 2).parameter(0x1b, &[&2_u32.to_le_bytes()[..], &[0xff; 8]].concat());
+        examined(&[robot(), robot().writer("rt/scan", 2)], &[pc(), reader])
+    };
+    exclusive_ownership: DdsMismatch, "a writer owns a topic alone, a reader on the receiver shares it", || {
+        let writer = robot().writer("rt/scan", 2).parameter(0x1f, &1_u32.to_le_bytes());
+        examined(&[robot(), writer], &[pc(), pc().reader("rt/scan", 2)])
+    };
+    other_destination_order: DdsMismatch, "a reader on the receiver orders samples by the time of the writer, which does not offer that", || {
+        let reader = pc().reader("rt/scan", 2).parameter(0x25, &1_u32.to_le_bytes());
+        examined(&[robot(), robot().writer("rt/scan", 2)], &[pc(), reader])
+    };
+    other_encoding: DdsMismatch, "a writer encodes by XCDR2, a reader on the receiver decodes XCDR1", || {
+        let writer = robot().writer("rt/scan", 2).parameter(0x73, &[1, 0, 0, 0, 2, 0, 0, 0]);
+        examined(&[robot(), writer], &[pc(), pc().reader("rt/scan", 2)])
+    };
+    other_namespace: DdsMismatch, "a writer of `/robot/scan`, a reader on the receiver of `/scan`", || {
+        let net = Net::new();
+        let _robot = announce(&net.sender, "eth0", &[robot(), robot().writer("rt/robot/scan", 2)]);
+        let _pc = announce(&net.receiver, "eth0", &[pc(), pc().reader("rt/scan", 2)]);
+        examine_for(&net.receiver, "/scan", &briefly())
+    };
+    nobody_writes: NotAnnounced, "a topic has readers on both hosts, and no writer", || {
+        let net = Net::new();
+        let _robot = announce(&net.sender, "eth0", &[robot(), robot().reader("rt/scan", 2)]);
+        let _pc = announce(&net.receiver, "eth0", &[pc(), pc().reader("rt/scan", 2)]);
+        examine_for(&net.receiver, "/scan", &briefly())
+    };
+    cyclone_with_a_tag: DifferentDdsDomain, "a node of Cyclone DDS with a domain tag, whose topic a node on the receiver reads", || {
+        cyclones("<Discovery><Tag>alpha</Tag></Discovery>", "", "/scan")
+    };
+    cyclone_with_an_external_address: UnreachableAddress, "a node of Cyclone DDS announces the address of a translation, to which no route leads", || {
+        cyclones("<General><ExternalNetworkAddress>192.0.2.7</ExternalNetworkAddress></General>", "", "10.9.0.1")
+    };
+    cyclone_by_ipv6: UnreachableAddress, "a node of Cyclone DDS uses IPv6 only, one on the receiver IPv4 only", || {
+        cyclones("<General><Transport>udp6</Transport></General>", "", "/scan")
+    };
+    own_cyclone_by_ipv6: UnreachableAddress, "a node of Cyclone DDS on the receiver uses IPv6 only, another one IPv4 only", || {
+        cyclones("", "<General><Transport>udp6</Transport></General>", "/scan")
+    };
+    cyclone_without_multicast: NotAnnounced, "a node of Cyclone DDS may not use multicast, and a node on the receiver reads its topic", || {
+        cyclones("<General><AllowMulticast>false</AllowMulticast></General>", "", "/scan")
+    };
+    own_cyclone_without_multicast: AnnouncedElsewhere, "a node of Cyclone DDS on the receiver may not use multicast", || {
+        cyclones("", "<General><AllowMulticast>false</AllowMulticast></General>", "10.9.0.1")
+    };
+    cyclones_behind_a_switch_that_drops_the_group: NotAnnounced, "a switch drops the group of DDS, nodes of Cyclone DDS on both sides", || {
+        let net = Net::new();
+        nft(&net.lan.inside(), "bridge", "hook forward", "ip daddr 239.255.0.1 counter drop");
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+        examine_for(&net.receiver, "/scan", &patiently())
+    };
+    own_cyclone_does_not_leave: FirewallDropsOutput, "`nft` output rule of the receiver for the group of DDS, nodes of Cyclone DDS on both", || {
+        let net = Net::new();
+        nft(&net.receiver, "inet", "hook output", "ip daddr 239.255.0.1 counter drop");
+        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
+        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
+        examine_for(&net.receiver, "/scan", &patiently())
+    };
     own_nodes_elsewhere: AnnouncedElsewhere, "the nodes of the receiver use `eth1`, a node is announced on `eth0`", || {
         let net = Net::new();
         let other = net.lab.switch("other").unwrap();
@@ -246,6 +310,11 @@ fn nodes_of_cyclone(there: (u32, &str), here: (u32, &str), name: &str) -> Report
     examine_for(&net.receiver, name, &patiently())
 }
 
+/// Looks for this name, with a writer on the sender and a reader on the receiver, each with these settings of Cyclone DDS.
+fn cyclones(there: &str, here: &str, name: &str) -> Report {
+    nodes_of_cyclone((0, there), (0, here), name)
+}
+
 /// Looks for the node `talker` of the sender, beside these nodes of the receiver.
 fn examined(there: &[Sample], here: &[Sample]) -> Report {
     between(&Net::new(), there, here)
@@ -261,9 +330,9 @@ fn between(net: &Net, there: &[Sample], here: &[Sample]) -> Report {
 struct Cyclone(Child);
 
 impl Cyclone {
-    /// Starts a participant of a domain, restricted to an interface unless that is empty, with `w:TOPIC` or `r:TOPIC` for each
-    /// writer and reader.
-    fn start(host: &Host, domain: u32, interface: &str, ends: &[&str]) -> Self {
+    /// Starts a participant of a domain, restricted to an interface or with settings unless that is empty, with `w:TOPIC` or
+    /// `r:TOPIC` for each writer and reader.
+    fn start(host: &Host, domain: u32, settings: &str, ends: &[&str]) -> Self {
         const NODE: &str = r#"
 import sys
 from dataclasses import dataclass
@@ -282,13 +351,13 @@ print("up", flush=True)
 sys.stdin.read()
 "#;
         let mut command = host.command(python()).unwrap();
-        if !interface.is_empty() {
-            let interfaces = format!("<Interfaces><NetworkInterface name='{interface}'/></Interfaces>");
-            command.env(
-                "CYCLONEDDS_URI",
-                format!("<CycloneDDS><Domain><General>{interfaces}</General></Domain></CycloneDDS>"),
-            );
-        }
+        let settings = match settings.starts_with('<') || settings.is_empty() {
+            true => settings.to_owned(),
+            false => format!(
+                "<General><Interfaces><NetworkInterface name='{settings}'/></Interfaces></General>"
+            ),
+        };
+        command.env("CYCLONEDDS_URI", format!("<CycloneDDS><Domain>{settings}</Domain></CycloneDDS>"));
         command.args(["-c", NODE, &domain.to_string()]).args(ends);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

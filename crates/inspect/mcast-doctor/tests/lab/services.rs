@@ -127,6 +127,77 @@ crate::table::cases! {
         nft(&net.sender, "inet", "hook output", "udp sport 5353 counter drop");
         examine(&net.receiver, PRINTER, &[])
     };
+    listens_on_its_own_host_only: ServiceSilent, "the service of a printer listens on 127.0.0.1 only", || {
+        let net = Net::new();
+        let _listener = net.sender.run(|| TcpListener::bind("127.0.0.1:631").unwrap()).unwrap();
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    route_of_a_tunnel: UnreachableAddress, "a tunnel of the receiver has a route to the address of a printer", || {
+        reachable("ip link add wg0 type veth peer name wg1 && ip link set wg1 up && ip link set wg0 up && ip route add 10.9.0.1/32 dev wg0")
+    };
+    rule_of_a_tunnel: UnreachableAddress, "a tunnel of the receiver takes all connections by a rule of routing", || {
+        reachable("ip link add wg0 type veth peer name wg1 && ip link set wg1 up && ip link set wg0 up && ip route add default dev wg0 table 51820 && ip rule add table 51820 priority 100")
+    };
+    connections_do_not_leave: ServiceSilent, "`nft` output rule of the receiver for connections to a printer", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        nft(&net.receiver, "inet", "hook output", "tcp dport 631 counter drop");
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        let report = examine(&net.receiver, PRINTER, &[]);
+        assert!(report.findings[0].cause.contains("this machine drops"), "{report:#?}");
+        report
+    };
+    queries_do_not_leave: FirewallDropsOutput, "`nft` output rule of the receiver for mDNS, avahi publishes a printer", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
+        nft(&net.receiver, "inet", "hook output", "udp dport 5353 counter drop");
+        examine(&net.receiver, PRINTER, &[])
+    };
+    printer_that_sends_from_another_subnet: ReversePathFilter, "a printer sends from an address of another subnet, `rp_filter` is 1", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        run(
+            &net.sender,
+            "ip address add 10.7.0.1/24 dev eth0 && ip address del 10.9.0.1/24 dev eth0 && ip address add 10.9.0.1/24 dev eth0",
+        );
+        for interface in ["all", "eth0"] {
+            net.receiver.sysctl(&format!("net/ipv4/conf/{interface}/rp_filter"), "1").unwrap();
+        }
+        let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_behind_a_switch_that_drops_the_group: NotAnnounced, "a switch drops the group of mDNS to the receiver, avahi publishes a printer", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let neighbor = net.lab.host("neighbor").unwrap();
+        let _port = neighbor.connect("eth0", &net.lan, &["10.9.0.3/24"]).unwrap();
+        let _avahi = Avahi::start(&net.sender, "eth0", &neighbor);
+        nft(&net.lan.inside(), "bridge", "hook forward", "ip daddr 224.0.0.251 counter drop");
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_that_hears_no_queries: NotAnnounced, "the host of avahi drops queries of mDNS", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
+        nft(&net.sender, "inet", "hook input", "udp dport 5353 counter drop");
+        wait_for_silence(&net.receiver, PRINTER);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_by_ipv6_only: FirewallDropsData, "avahi publishes a printer by IPv6 only (`use-ipv4=no`), the receiver admits mDNS by IPv4 only", || {
+        let net = Net::new();
+        let _listener = net.sender.run(|| TcpListener::bind("[::]:631").unwrap()).unwrap();
+        let _avahi = Avahi::with(&net.sender, "eth0", &net.receiver, "use-ipv4=no\nuse-ipv6=yes");
+        nft(&net.receiver, "ip6", "hook input", "udp dport 5353 counter drop");
+        examine(&net.receiver, PRINTER, &[])
+    };
+    avahi_without_addresses: UnreachableAddress, "avahi publishes a printer and not the addresses of its host (`publish-addresses=no`)", || {
+        let net = Net::new();
+        let _listener = listen(&net.sender);
+        let _avahi = Avahi::with(&net.sender, "eth0", &net.receiver, "[publish]\npublish-addresses=no");
+        examine(&net.receiver, PRINTER, &[])
+    };
     avahi_without_a_service: ServiceSilent, "avahi publishes the file of a service that does not run", || {
         let net = Net::new();
         let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
@@ -197,14 +268,18 @@ struct Avahi {
 impl Avahi {
     /// Starts it, and waits until another host has the printer with an address.
     fn start(host: &Host, interface: &str, neighbor: &Host) -> Self {
+        Self::with(host, interface, neighbor, "use-ipv6=no")
+    }
+
+    /// Like [`Avahi::start`], with these settings.
+    fn with(host: &Host, interface: &str, neighbor: &Host, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
-        let settings =
-            format!("[server]\nuse-ipv6=no\nallow-interfaces={interface}\nenable-dbus=no\n[publish]\n");
+        let file = format!("[server]\nallow-interfaces={interface}\nenable-dbus=no\n{settings}\n");
         let service = format!(
             "<service-group><name>{PRINTER}</name><service><type>_ipp._tcp</type><port>631</port></service></service-group>"
         );
-        std::fs::write(folder.path().join("avahi.conf"), settings).unwrap();
+        std::fs::write(folder.path().join("avahi.conf"), file).unwrap();
         std::fs::create_dir(folder.path().join("services")).unwrap();
         std::fs::write(folder.path().join("services/printer.service"), service).unwrap();
         // The daemon has its socket and its process id below /run.
@@ -214,7 +289,7 @@ impl Avahi {
         );
         let mut command = host.command("unshare").unwrap();
         let daemon = command.args(["--mount", "sh", "-c", &script]).spawn().unwrap();
-        wait_for(neighbor, PRINTER);
+        wait_for(neighbor, PRINTER, !settings.contains("publish-addresses=no"));
         Self { daemon, _folder: folder }
     }
 }
@@ -226,13 +301,13 @@ impl Drop for Avahi {
     }
 }
 
-/// Waits until a host finds what has a name, with an address.
-pub(crate) fn wait_for(host: &Host, name: &str) {
+/// Waits until a host finds what has a name, with an address unless it publishes none.
+pub(crate) fn wait_for(host: &Host, name: &str, has_address: bool) {
     let options = DiscoveryOptions { ask: true, ..DiscoveryOptions::default() };
     let discovery = host.run(|| Discovery::open(&options).unwrap()).unwrap();
     let begin = Instant::now();
     let is_it =
-        |entry: &mcast_watch::discovery::Discovered| entry.matches(name) && !entry.addresses.is_empty();
+        |entry: &mcast_watch::discovery::Discovered| entry.matches(name) && entry.addresses.is_empty() != has_address;
     while !discovery.entries().iter().any(is_it) {
         assert!(
             begin.elapsed() < Duration::from_secs(30),
@@ -242,6 +317,24 @@ pub(crate) fn wait_for(host: &Host, name: &str) {
         drop(discovery.next_event(Some(Duration::from_millis(50))));
     }
     discovery.close();
+}
+
+/// Waits until what has a name is no longer announced: responders repeat their first announcement within some seconds.
+fn wait_for_silence(host: &Host, name: &str) {
+    const SILENCE: Duration = Duration::from_millis(2_500);
+    loop {
+        let discovery = host.run(|| Discovery::open(&DiscoveryOptions::default()).unwrap()).unwrap();
+        let begin = Instant::now();
+        let is_heard = || discovery.entries().iter().any(|entry| entry.matches(name));
+        while begin.elapsed() < SILENCE && !is_heard() {
+            drop(discovery.next_event(Some(SILENCE.saturating_sub(begin.elapsed()))));
+        }
+        let is_silent = !is_heard();
+        discovery.close();
+        if is_silent {
+            break;
+        }
+    }
 }
 
 /// Returns whether avahi is installed; prints a note if not.
@@ -273,6 +366,15 @@ fn looked_for(addresses: &[&str], wanted: &str, change: impl FnOnce(&Net)) -> Re
     change(&net);
     let _printer = announce(&net.sender, PRINTER, addresses);
     examine(&net.receiver, wanted, &[])
+}
+
+/// Looks for a printer that accepts connections, on a receiver that was changed.
+fn reachable(change: &str) -> Report {
+    let net = Net::new();
+    let _listener = listen(&net.sender);
+    run(&net.receiver, change);
+    let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
+    examine(&net.receiver, PRINTER, &[])
 }
 
 /// A printer in the second network of the receiver.

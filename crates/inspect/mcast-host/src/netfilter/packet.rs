@@ -13,6 +13,7 @@ pub(crate) enum Header {
 }
 
 const UDP: u8 = 17;
+const TCP: u8 = 6;
 const IGMP: u8 = 2;
 const ICMPV6: u8 = 58;
 
@@ -70,6 +71,13 @@ impl KnownPacket {
     /// Returns a datagram to an address of this machine from an unknown source, which belongs to no connection.
     pub fn unicast_from_anyone(to: SocketAddr) -> Self {
         Self::from_anyone(to).for_host()
+    }
+
+    /// Returns the first packet of a TCP connection.
+    pub fn connection(source: IpAddr, to: SocketAddr) -> Self {
+        let mut transport = vec![None; 8];
+        transport[2..4].copy_from_slice(&to.port().to_be_bytes().map(Some));
+        Self::new((Some(source), to.ip()), TCP, None, transport, NEW).for_host()
     }
 
     fn for_host(mut self) -> Self {

@@ -57,6 +57,16 @@ impl DdsObstacle {
     pub const UNANSWERED: &str = "unanswered";
 }
 
+/// The policies of which a writer must offer what a reader requests, with their values in ascending order; the first is the
+/// default (DDS 1.4 section 2.2.3, XTypes 1.3 section 7.6.3.1).
+pub(super) const POLICIES: [(&str, &[&str]); 5] = [
+    ("durability", &["volatile", "transient local", "transient", "persistent"]),
+    ("liveliness", &["automatic", "manual by participant", "manual by topic"]),
+    ("order of samples", &["by reception", "by the time of the writer"]),
+    ("ownership", &["shared", "exclusive"]),
+    ("encoding", &["XCDR1", "XML", "XCDR2"]),
+];
+
 /// Why a writer and a reader of one topic do not match (DDS 1.4 section 2.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -70,11 +80,13 @@ pub enum DdsMismatch {
     },
     /// The writer is best-effort, and the reader wants all samples.
     Reliability,
-    /// The reader wants samples from before, which the writer does not keep.
-    Durability {
-        /// What the writer keeps.
+    /// The reader requests more of a policy than the writer offers.
+    Policy {
+        /// The policy: durability, deadline, liveliness, ownership and others.
+        name: &'static str,
+        /// What the writer offers.
         writer: UntrustedText,
-        /// What the reader wants.
+        /// What the reader requests.
         reader: UntrustedText,
     },
     /// They have no partition in common.
@@ -196,7 +208,6 @@ fn mismatches(writers: &[&Discovered], readers: &[&Discovered]) -> Vec<DdsObstac
 
 fn mismatch(writer: &Discovered, reader: &Discovered) -> Option<DdsMismatch> {
     const RELIABLE: &[u8] = b"reliable";
-    const DURABILITIES: [&[u8]; 4] = [b"volatile", b"transient local", b"transient", b"persistent"];
     if writer.service != reader.service {
         return Some(DdsMismatch::Type { writer: writer.service.clone(), reader: reader.service.clone() });
     }
@@ -205,13 +216,35 @@ fn mismatch(writer: &Discovered, reader: &Discovered) -> Option<DdsMismatch> {
     if is_reliable(reader) && !is_reliable(writer) {
         return Some(DdsMismatch::Reliability);
     }
-    let durability = |entry: &Discovered| {
-        let value = value(entry, "durability");
-        DURABILITIES.iter().position(|name| *name == value.as_bytes())
-    };
-    if durability(reader) > durability(writer) {
-        let [writer, reader] = [writer, reader].map(|entry| value(entry, "durability"));
-        return Some(DdsMismatch::Durability { writer, reader });
+    let lacking = POLICIES.iter().find(|(name, values)| {
+        let place = |entry: &Discovered| {
+            let value = value(entry, name);
+            values.iter().position(|known| known.as_bytes() == value.as_bytes()).unwrap_or_default()
+        };
+        let has = |entry: &Discovered, kind: usize| {
+            let mut stated = entry.fields.iter().filter(|field| field.name.as_bytes() == name.as_bytes());
+            stated.any(|field| field.value.as_bytes() == values[kind].as_bytes())
+                || (kind == 0 && entry.field(name).is_none())
+        };
+        match *name {
+            "ownership" => place(reader) != place(writer),
+            // The first one of a writer is what it sends.
+            "encoding" => !has(reader, place(writer)),
+            _ => place(reader) > place(writer),
+        }
+    });
+    let late = ["deadline", "liveliness lease"].into_iter().find(|name| {
+        let seconds = |entry: &Discovered| {
+            value(entry, name).to_string().trim_end_matches(" s").parse().unwrap_or(f64::INFINITY)
+        };
+        seconds(writer) > seconds(reader)
+    });
+    if let Some((name, default)) =
+        lacking.map(|(name, values)| (*name, values[0])).or(late.map(|name| (name, "none")))
+    {
+        let [writer, reader] =
+            [writer, reader].map(|entry| entry.field(name).cloned().unwrap_or_else(|| default.into()));
+        return Some(DdsMismatch::Policy { name, writer, reader });
     }
     let partitions = |entry: &Discovered| {
         let named = entry.fields.iter().filter(|field| field.name.as_bytes() == b"partition");
@@ -379,7 +412,7 @@ mod tests {
         let [writer_keeps, reader_wants] = ["volatile", "transient local"].map(UntrustedText::from);
         assert_eq!(
             between(writer(), reader().durability(1)),
-            topic(DdsMismatch::Durability { writer: writer_keeps, reader: reader_wants })
+            topic(DdsMismatch::Policy { name: "durability", writer: writer_keeps, reader: reader_wants })
         );
         assert_eq!(
             between(writer().partition("left"), reader()),

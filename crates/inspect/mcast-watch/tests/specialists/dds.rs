@@ -362,6 +362,6 @@ fn ends_of_a_topic_that_never_match_are_named() {
     let discovery = discover(&observer, true);
     let (found, _) = obstacles(&discovery, 2);
     let [writer, reader] = ["volatile", "transient local"].map(Into::into);
-    let reason = DdsMismatch::Durability { writer, reader };
+    let reason = DdsMismatch::Policy { name: "durability", writer, reader };
     assert_eq!(found, [DdsObstacle::Topic { topic: "rt/map".into(), reason }]);
 }

@@ -61,7 +61,8 @@ struct Description<'a> {
     topic: &'a [u8],
     type_name: &'a [u8],
     is_reliable: Option<bool>,
-    durability: u32,
+    /// What a writer offers or a reader requests, if it differs from the default.
+    policies: Vec<(&'static str, String)>,
     partitions: Vec<&'a [u8]>,
     properties: Vec<(&'a [u8], &'a [u8])>,
     locators: Vec<(RtpsLocatorUse, RtpsLocator)>,
@@ -262,15 +263,12 @@ impl RtpsObserver {
         // What is not stated has the default: readers are best-effort, writers reliable (DDS 1.4 section 2.2.3).
         let is_reliable = description.is_reliable.unwrap_or(is_writer);
         announced.add("reliability", if is_reliable { "reliable" } else { "best effort" });
-        announced.add(
-            "durability",
-            match description.durability {
-                0 => "volatile",
-                1 => "transient local",
-                2 => "transient",
-                _ => "persistent",
-            },
-        );
+        if !description.policies.iter().any(|(name, _)| *name == "durability") {
+            announced.add("durability", "volatile");
+        }
+        for (name, value) in &description.policies {
+            announced.add(name, value);
+        }
         for partition in &description.partitions {
             announced.add_text("partition", partition);
         }
@@ -360,6 +358,7 @@ impl<'a> Description<'a> {
     const MAX_LOCATORS: usize = 24;
     const MAX_PARTITIONS: usize = 8;
     const MAX_PROPERTIES: usize = 64;
+    const MAX_POLICIES: usize = 12;
 
     fn of(message: &Rtps<'_>, data: &RtpsData<'a>) -> Self {
         let (vendor, version) = (Some(message.vendor), Some(message.version));
@@ -390,7 +389,17 @@ impl<'a> Description<'a> {
             RtpsParameter::Topic(topic) => self.topic = topic,
             RtpsParameter::Type(name) => self.type_name = name,
             RtpsParameter::IsReliable(is_reliable) => self.is_reliable = Some(is_reliable),
-            RtpsParameter::Durability(durability) => self.durability = durability,
+            RtpsParameter::Durability(kind) => self.offer("durability", kind),
+            RtpsParameter::Liveliness(kind, lease) => {
+                self.offer("liveliness", kind);
+                self.offer_time("liveliness lease", lease);
+            }
+            RtpsParameter::Order(kind) => self.offer("order of samples", kind),
+            RtpsParameter::IsExclusive(is_exclusive) => self.offer("ownership", is_exclusive.into()),
+            RtpsParameter::Deadline(deadline) => self.offer_time("deadline", deadline),
+            RtpsParameter::Encodings(encodings) => {
+                encodings.into_iter().flatten().for_each(|kind| self.offer("encoding", kind.into()));
+            }
             RtpsParameter::Partitions(names) => {
                 self.partitions = names.take(Self::MAX_PARTITIONS).collect();
             }
@@ -400,6 +409,28 @@ impl<'a> Description<'a> {
             }
             RtpsParameter::IsGone(is_gone) => self.is_gone = is_gone,
             _ => {}
+        }
+    }
+
+    /// Notes a value of a policy, whose names are in the order of its numbers; later ones mean as much as the last.
+    fn offer(&mut self, policy: &'static str, kind: u32) {
+        // Most have the default.
+        if kind == 0 && !["durability", "encoding"].contains(&policy) {
+            return;
+        }
+        let named = super::dds::POLICIES.iter().find(|(name, _)| *name == policy);
+        let values = named.map_or(&[][..], |(_, values)| values);
+        let value = values.get(kind as usize).or(values.last());
+        self.add_policy(policy, value.map(|value| (*value).to_owned()));
+    }
+
+    fn offer_time(&mut self, policy: &'static str, time: Option<Duration>) {
+        self.add_policy(policy, time.map(|time| format!("{} s", time.as_secs_f64())));
+    }
+
+    fn add_policy(&mut self, policy: &'static str, value: Option<String>) {
+        if self.policies.len() < Self::MAX_POLICIES {
+            self.policies.extend(value.map(|value| (policy, value)));
         }
     }
 
