@@ -77,7 +77,8 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
 /// Returns whether one of these topics has a writer and a reader: it needs nothing.
 fn is_answered(topics: &BTreeSet<&UntrustedText>, all: &[Discovered]) -> bool {
     let has = |topic: &UntrustedText, role: &[u8]| {
-        all.iter().any(|end| end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role))
+        all.iter()
+            .any(|end| end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role))
     };
     topics.iter().any(|topic| has(topic, b"writer") && has(topic, b"reader"))
 }
@@ -160,10 +161,8 @@ fn not_answered(
     let seconds = judgement.search.listened.as_secs_f64();
     let is_shared = others.iter().any(|other| other.name == entry.name);
     let who = if is_shared { "This machine and others announce" } else { "Only this machine announces" };
-    let cause = format!(
-        "{who} {} on {interface}: no {lacking} was announced in {seconds:.1} s.",
-        title(entry)
-    );
+    let cause =
+        format!("{who} {} on {interface}: no {lacking} was announced in {seconds:.1} s.", title(entry));
     let finding = judgement.about(Id::NotAnnounced, Severity::Fault, entry, cause);
     let finding = others.iter().take(3).fold(finding, |finding, other| {
         finding.evidence(EvidenceKind::Packet, title(other), format!("announced by {}", other.source))

@@ -81,7 +81,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
     let judgement = Judgement { observation, search };
     let here: Vec<&Discovered> =
         search.found.iter().filter(|entry| search.wanted.contains(&entry.key.place.interface)).collect();
-    let mut findings = Vec::new();
+    let mut findings = judgement.refused_queries();
     match (here.is_empty(), search.found.is_empty()) {
         (true, true) => {
             // Of participants that get no answers, no topic is known.
@@ -164,6 +164,13 @@ impl Judgement<'_> {
             None => address.to_string(),
         };
         entry.addresses.iter().map(at).collect()
+    }
+
+    /// The packet filter of this machine drops the queries of its programs.
+    fn refused_queries(&self) -> Vec<Finding> {
+        let Some(group) = self.search.group() else { return Vec::new() };
+        let links = self.search.wanted.iter().filter_map(|interface| self.observation.link(*interface));
+        links.filter_map(|link| super::unsent::refused(self.observation, link, group.into())).collect()
     }
 
     fn not_announced(&self) -> Finding {

@@ -34,7 +34,7 @@ pub fn examine_service(
 ) -> Result<Report> {
     let before = snapshot()?;
     let search = services::search(target, &before, options, report_progress)?;
-    let at_sockets = at_sockets(&search, &before, options, report_progress)?;
+    let mut at_sockets = at_sockets(&search, &before, options, report_progress)?;
     let after = snapshot()?;
     let addresses = search.found.iter().flat_map(|entry| entry.addresses.iter().copied());
     let observation = Observation {
@@ -44,10 +44,11 @@ pub fn examine_service(
         options: options.clone(),
         ..Observation::default()
     };
-    let mut report = causes::services::report(&observation, &search);
-    // What is not asked does not answer.
-    let is_unasked = at_sockets.findings.iter().any(|finding| finding.id == Id::FirewallDropsOutput);
-    report.findings.retain(|finding| !(is_unasked && finding.id == Id::NotAnnounced));
+    let report = causes::services::report(&observation, &search);
+    // Counted or predicted, it is the same rule.
+    if report.findings.iter().any(|finding| finding.id == Id::FirewallDropsOutput) {
+        at_sockets.findings.retain(|finding| finding.id != Id::FirewallDropsOutput);
+    }
     Ok(report.and(at_sockets))
 }
 
@@ -62,8 +63,10 @@ fn at_sockets(
     let asking = services::open(&search.target, &services::own_domains(machine)?, false)?;
     let options = options.clone().listening(AT_SOCKETS.min(options.listen));
     let mut reports = Vec::new();
+    let found = search.found.iter().map(|entry| entry.key.place.interface);
+    let found: BTreeSet<_> = found.filter(|interface| search.wanted.contains(interface)).collect();
     // One after the other, because all read the same counters.
-    for interface in &search.wanted {
+    for interface in if found.is_empty() { &search.wanted } else { &found } {
         asking.ask();
         let membership = Membership::new(group).on(InterfaceSelector::Index(*interface));
         reports.push(examine_membership(&membership, &options, report_progress)?);
@@ -75,7 +78,13 @@ fn at_sockets(
         // A network in which nothing is announced for some seconds is not at fault.
         Id::NothingArrives | Id::StreamStopped => false,
         // Domains have their own ports, and participants are judged by what they announce.
-        Id::WrongPort | Id::JoinedOtherInterface if is_of_dds => false,
+        Id::WrongPort if is_of_dds => false,
+        // Programs that look on all networks have joined there, too.
+        Id::JoinedOtherInterface | Id::SentByOtherInterface
+            if is_of_dds || search.target.interfaces.is_empty() =>
+        {
+            false
+        }
         // The sockets that ask are not those of a program.
         _ => !finding.subject.program.as_ref().is_some_and(|program| program.ends_with(&asks)),
     });

@@ -148,7 +148,7 @@ crate::table::cases! {
         examine_for(&net.receiver, "/scan", &briefly())
     };
     cyclone_with_a_tag: DifferentDdsDomain, "a node of Cyclone DDS with a domain tag, whose topic a node on the receiver reads", || {
-        cyclones("<Discovery><Tag>alpha</Tag></Discovery>", "", "/scan")
+        nodes_of_cyclone((0, "<Discovery><Tag>alpha</Tag></Discovery>"), (0, ""), "/scan")
     };
     cyclone_with_an_external_address: UnreachableAddress, "a node of Cyclone DDS announces the address of a translation, to which no route leads", || {
         cyclones("<General><ExternalNetworkAddress>192.0.2.7</ExternalNetworkAddress></General>", "", "10.9.0.1")
@@ -168,16 +168,12 @@ crate::table::cases! {
     cyclones_behind_a_switch_that_drops_the_group: NotAnnounced, "a switch drops the group of DDS, nodes of Cyclone DDS on both sides", || {
         let net = Net::new();
         nft(&net.lan.inside(), "bridge", "hook forward", "ip daddr 239.255.0.1 counter drop");
-        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
-        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
-        examine_for(&net.receiver, "/scan", &patiently())
+        cyclones_in(&net, "", "", "/scan")
     };
     own_cyclone_does_not_leave: FirewallDropsOutput, "`nft` output rule of the receiver for the group of DDS, nodes of Cyclone DDS on both", || {
         let net = Net::new();
         nft(&net.receiver, "inet", "hook output", "ip daddr 239.255.0.1 counter drop");
-        let _robot = Cyclone::start(&net.sender, 0, "", &["w:rt/scan"]);
-        let _pc = Cyclone::start(&net.receiver, 0, "", &["r:rt/scan"]);
-        examine_for(&net.receiver, "/scan", &patiently())
+        cyclones_in(&net, "", "", "/scan")
     };
     own_nodes_elsewhere: AnnouncedElsewhere, "the nodes of the receiver use `eth1`, a node is announced on `eth0`", || {
         let net = Net::new();
@@ -312,7 +308,13 @@ fn nodes_of_cyclone(there: (u32, &str), here: (u32, &str), name: &str) -> Report
 
 /// Looks for this name, with a writer on the sender and a reader on the receiver, each with these settings of Cyclone DDS.
 fn cyclones(there: &str, here: &str, name: &str) -> Report {
-    nodes_of_cyclone((0, there), (0, here), name)
+    cyclones_in(&Net::new(), there, here, name)
+}
+
+fn cyclones_in(net: &Net, there: &str, here: &str, name: &str) -> Report {
+    let _robot = Cyclone::start(&net.sender, 0, there, &["w:rt/scan"]);
+    let _pc = Cyclone::start(&net.receiver, 0, here, &["r:rt/scan"]);
+    examine_for(&net.receiver, name, &briefly())
 }
 
 /// Looks for the node `talker` of the sender, beside these nodes of the receiver.
@@ -353,9 +355,9 @@ sys.stdin.read()
         let mut command = host.command(python()).unwrap();
         let settings = match settings.starts_with('<') || settings.is_empty() {
             true => settings.to_owned(),
-            false => format!(
-                "<General><Interfaces><NetworkInterface name='{settings}'/></Interfaces></General>"
-            ),
+            false => {
+                format!("<General><Interfaces><NetworkInterface name='{settings}'/></Interfaces></General>")
+            }
         };
         command.env("CYCLONEDDS_URI", format!("<CycloneDDS><Domain>{settings}</Domain></CycloneDDS>"));
         command.args(["-c", NODE, &domain.to_string()]).args(ends);
