@@ -102,6 +102,16 @@ pub(super) fn without_topics(judgement: &Judgement<'_>, here: &[&Discovered]) ->
     here.iter().filter(|_| is_asked).filter(is_silent).map(question).collect()
 }
 
+/// Returns the open question which topics participants with a domain tag have, where a topic is looked for.
+pub(super) fn tagged(judgement: &Judgement<'_>) -> Option<OpenQuestion> {
+    let search = judgement.search;
+    let tag = search.others.iter().chain(&search.own).find_map(|entry| entry.field("domain tag"))?;
+    let what = format!("which topics the participants with the domain tag \"{tag}\" have");
+    let why = "they answer only those with the same tag, which the doctor does not have";
+    let question = OpenQuestion::new(what, why).with_effect(Effect::NoAnswer);
+    Some(question).filter(|_| search.target.is_of_dds())
+}
+
 /// Only this machine announces what is looked for.
 fn alone(
     judgement: &Judgement<'_>,

@@ -89,7 +89,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
             let of_dds = participants.filter(|entry| entry.kind == DiscoveredKind::Participant);
             let of_dds: Vec<_> = of_dds.filter(|_| search.target.is_of_dds()).collect();
             findings.extend(super::dds::findings(&judgement, &of_dds));
-            if findings.is_empty() {
+            if findings.is_empty() && super::dds::tagged(&judgement).is_none() {
                 findings.push(judgement.not_announced());
             }
         }
@@ -114,6 +114,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
     };
     report.open_questions.extend(super::dds::without_topics(&judgement, &here));
     let is_found = !here.is_empty();
+    report.open_questions.extend(super::dds::tagged(&judgement).filter(|_| !is_found));
     report.open_questions.extend(search.gaps.iter().map(|gap| {
         // What was not seen matters only if the name was not found.
         let effect = if is_found { Effect::Minor } else { Effect::NeedsRights };
@@ -720,6 +721,11 @@ mod tests {
         observation.source_routes.insert(address, None);
         let found = judged(&observation, vec![printer(ETH0, &["192.168.7.7"])]);
         assert_eq!(found, [("unreachable-address", Severity::Fault)]);
+        // In the network of the announcement, and a route to the host leads into a tunnel.
+        for (interface, expected) in [(ETH0, 0), (ETH1, 1)] {
+            observation.source_routes.insert("10.9.0.77".parse().unwrap(), Some(interface));
+            assert_eq!(judged(&observation, vec![printer(ETH0, &["10.9.0.77"])]).len(), expected);
+        }
     }
 
     #[test]

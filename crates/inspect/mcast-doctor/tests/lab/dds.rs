@@ -413,3 +413,32 @@ fn nodes_of_cyclone_dds_whose_topics_match() {
         assert_healthy(&examine_for(&net.receiver, name, &patiently()));
     }
 }
+
+/// A writer offers more of each policy than the reader requests, and a node of another domain is there.
+#[test]
+pub(crate) fn writers_that_offer_more_than_readers_request() {
+    if !has_programs() {
+        return;
+    }
+    let long = |kind: u32, seconds: u32| [kind, seconds, 0].map(u32::to_le_bytes).concat();
+    let writer = robot().writer("rt/scan", 2).parameter(0x1b, &long(2, 1)).parameter(0x23, &long(1, 0)[..8]);
+    let writer = writer.parameter(0x1d, &1_u32.to_le_bytes()).parameter(0x25, &1_u32.to_le_bytes());
+    let reader = pc().reader("rt/scan", 1).parameter(0x1b, &long(1, 2)).parameter(0x23, &long(2, 0)[..8]);
+    let reader = reader.parameter(0x73, &[2, 0, 0, 0, 2, 0, 0, 0]);
+    let net = Net::new();
+    let _other = announce(&net.sender, "eth0", &[node(3).unicast("10.9.0.1").text(0x62, "third").domain(5)]);
+    assert_healthy(&between(&net, &[robot(), writer], &[pc(), reader]));
+}
+
+/// Announcements by multicast and samples by unicast, one tag on both, and another node of the same host in a domain of its own.
+#[test]
+pub(crate) fn nodes_of_cyclone_dds_with_unusual_settings() {
+    if !has_programs() || !has_cyclone() {
+        return;
+    }
+    let settings =
+        "<General><AllowMulticast>spdp</AllowMulticast></General><Discovery><Tag>alpha</Tag></Discovery>";
+    let net = Net::new();
+    let _third = Cyclone::start(&net.sender, 5, "", &["w:rt/map"]);
+    assert_healthy(&cyclones_in(&net, settings, settings, "/scan"));
+}

@@ -59,7 +59,10 @@ networks! {
     healthy::a_sender_that_repeats_the_same_payload,
     healthy::a_fast_sender_that_uses_segmentation_offload,
     dds::nodes_of_one_domain_whose_topics_match,
+    dds::writers_that_offer_more_than_readers_request,
+    dds::nodes_of_cyclone_dds_with_unusual_settings,
     services::a_printer_that_is_announced_and_accepts_connections,
+    services::a_printer_of_avahi_beside_a_tunnel_and_a_copier,
     streams::sender_that_ends_after_a_burst,
     streams::one_transport_stream_on_two_paths,
     streams::several_participants_that_send_rtp,
@@ -145,6 +148,20 @@ fn table_has_every_injection_and_meets_the_goals() {
     assert!(!is_blessing() || median < MEDIAN.as_secs_f64(), "the median is {median} s");
     for network in NETWORKS {
         assert!(page.contains(&spoken(network.name)), "run with MCAST_BLESS=1: {} is missing", network.name);
+    }
+}
+
+#[test]
+fn faults_of_dds_and_of_mdns_are_many_and_different_and_named() {
+    let page = std::fs::read_to_string(DOCUMENT).unwrap();
+    for (cases, least) in [(dds::CASES, 40), (services::CASES, 30)] {
+        let kinds: BTreeSet<_> = cases.iter().map(|case| case.how).collect();
+        assert_eq!(kinds.len(), cases.len());
+        assert!(kinds.len() >= least, "{} injections, at least {least} expected", kinds.len());
+        let is_named =
+            |case: &&Case| page.contains(&format!("| {} | `{}` | `{}`", case.how, case.id, case.id));
+        let named = cases.iter().filter(is_named).count();
+        assert!(named * 100 >= cases.len() * 95, "{named} of {} are named", cases.len());
     }
 }
 

@@ -419,3 +419,21 @@ fn a_second_address_that_leads_elsewhere_is_a_warning() {
     assert_eq!(found, [(Id::UnreachableAddress, Severity::Warning)], "{report:#?}");
     assert_eq!(report.verdict(), Verdict::Warnings);
 }
+
+/// The receiver has a tunnel for other networks and rules for other ports, and the printer has all kinds of addresses.
+#[test]
+pub(crate) fn a_printer_of_avahi_beside_a_tunnel_and_a_copier() {
+    if !has_programs() || !has_avahi() {
+        return;
+    }
+    let net = Net::new();
+    let _tunnel = net.second_lan();
+    run(&net.receiver, "ip route add default dev eth1 && ip route add 172.17.0.0/16 dev eth1");
+    nft(&net.receiver, "inet", "hook output", "tcp dport 9100 drop");
+    let copier = net.lab.host("copier").unwrap();
+    let _port = copier.connect("eth0", &net.lan, &["10.9.0.3/24"]).unwrap();
+    let _copier = announce_as(&copier, "Kitchen copier", "copier", &["10.9.0.3"]);
+    let _listener = net.sender.run(|| TcpListener::bind("[::]:631").unwrap()).unwrap();
+    let _avahi = Avahi::with(&net.sender, "eth0", &net.receiver, "use-ipv6=yes");
+    assert_healthy(&examine(&net.receiver, PRINTER, &[]));
+}

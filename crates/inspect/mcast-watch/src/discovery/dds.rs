@@ -422,6 +422,33 @@ mod tests {
             between(writer(), reader().text(0x07, "other::Type")),
             topic(DdsMismatch::Type { writer: "demo::Type".into(), reader: "other::Type".into() })
         );
+        // Policies of which most have the default: what the writer states, what the reader states, and what does not match.
+        let second = [1, 0].map(u32::to_le_bytes).concat();
+        for (id, offered, requested, name) in [
+            (0x23, None, Some(&second[..]), Some("deadline")),
+            (0x23, Some(&second[..]), None, None),
+            (0x1b, None, Some(&second), Some("liveliness")),
+            (0x1b, Some(&second), None, None),
+            (0x1f, Some(&second), None, Some("ownership")),
+            (0x1f, None, Some(&second), Some("ownership")),
+            (0x25, None, Some(&second), Some("order of samples")),
+            (0x25, Some(&second), None, None),
+            (0x73, Some(&[1, 0, 0, 0, 2, 0, 0, 0]), None, Some("encoding")),
+            (0x73, None, Some(&[2, 0, 0, 0, 2, 0, 0, 0]), None),
+            (0x73, None, Some(&[1, 0, 0, 0, 2, 0, 0, 0]), Some("encoding")),
+        ] {
+            let with = |end: DdsSample, value: Option<&[u8]>| match value {
+                Some(value) if id == 0x1b => end.parameter(id, &[value, &[0xff; 4]].concat()),
+                Some(value) => end.parameter(id, value),
+                None => end,
+            };
+            let named = between(with(writer(), offered), with(reader(), requested));
+            let named = named.iter().map(|obstacle| match obstacle {
+                DdsObstacle::Topic { reason: DdsMismatch::Policy { name, .. }, .. } => *name,
+                _ => "another",
+            });
+            assert_eq!(named.collect::<Vec<_>>(), name.into_iter().collect::<Vec<_>>(), "{id:#x}");
+        }
         // The other direction, a pattern, and topics of other names.
         let other_way = super::tests::between(
             &[robot(), DdsSample::reader(1, 0x104, "rt/a").reliability(true)],
