@@ -430,15 +430,29 @@ pub(crate) fn writers_that_offer_more_than_readers_request() {
     assert_healthy(&between(&net, &[robot(), writer], &[pc(), reader]));
 }
 
-/// Announcements by multicast and samples by unicast, one tag on both, and another node of the same host in a domain of its own.
+/// Announcements by multicast and samples by unicast, and another node of the same host in a domain of its own.
 #[test]
 pub(crate) fn nodes_of_cyclone_dds_with_unusual_settings() {
     if !has_programs() || !has_cyclone() {
         return;
     }
-    let settings =
-        "<General><AllowMulticast>spdp</AllowMulticast></General><Discovery><Tag>alpha</Tag></Discovery>";
+    let settings = "<General><AllowMulticast>spdp</AllowMulticast></General>";
     let net = Net::new();
     let _third = Cyclone::start(&net.sender, 5, "", &["w:rt/map"]);
     assert_healthy(&cyclones_in(&net, settings, settings, "/scan"));
+}
+
+/// They do not answer the doctor, which has no tag.
+#[test]
+fn topics_of_nodes_with_one_tag_are_an_open_question() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let _robot = announce(&net.sender, "eth0", &[robot().text(0x4014, "alpha")]);
+    let _pc = announce(&net.receiver, "eth0", &[pc().text(0x4014, "alpha")]);
+    let report = examine_for(&net.receiver, "/scan", &briefly());
+    assert_healthy(&report);
+    let questions = format!("{:?}", report.open_questions);
+    assert!(questions.contains("the domain tag \\\"alpha\\\""), "{questions}");
 }
