@@ -320,7 +320,7 @@ pub(crate) fn wait_for(host: &Host, name: &str, has_address: bool) {
     discovery.close();
 }
 
-/// Waits until what has a name is no longer announced: responders repeat their first announcement within some seconds.
+/// Waits until nothing announces a name: responders repeat their first announcement within some seconds.
 fn wait_for_silence(host: &Host, name: &str) {
     const SILENCE: Duration = Duration::from_millis(2_500);
     loop {

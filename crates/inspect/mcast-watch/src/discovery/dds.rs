@@ -240,7 +240,7 @@ fn mismatch(writer: &Discovered, reader: &Discovered) -> Option<DdsMismatch> {
         seconds(writer) > seconds(reader)
     });
     if let Some((name, default)) =
-        lacking.map(|(name, values)| (*name, values[0])).or(late.map(|name| (name, "none")))
+        lacking.map(|(name, values)| (*name, values[0])).or_else(|| late.map(|name| (name, "none")))
     {
         let [writer, reader] =
             [writer, reader].map(|entry| entry.field(name).cloned().unwrap_or_else(|| default.into()));

@@ -420,7 +420,7 @@ impl<'a> Description<'a> {
         }
         let named = super::dds::POLICIES.iter().find(|(name, _)| *name == policy);
         let values = named.map_or(&[][..], |(_, values)| values);
-        let value = values.get(kind as usize).or(values.last());
+        let value = values.get(kind as usize).or_else(|| values.last());
         self.add_policy(policy, value.map(|value| (*value).to_owned()));
     }
 
