@@ -157,7 +157,7 @@ crate::table::cases! {
         cyclones("<General><Transport>udp6</Transport></General>", "", "/scan")
     };
     own_cyclone_by_ipv6: UnreachableAddress, "a node of Cyclone DDS on the receiver uses IPv6 only, another one IPv4 only", || {
-        cyclones("", "<General><Transport>udp6</Transport></General>", "/scan")
+        nodes_of_cyclone((0, ""), (0, "<General><Transport>udp6</Transport></General>"), "/scan")
     };
     cyclone_without_multicast: NotAnnounced, "a node of Cyclone DDS may not use multicast, and a node on the receiver reads its topic", || {
         cyclones("<General><AllowMulticast>false</AllowMulticast></General>", "", "/scan")
