@@ -50,6 +50,8 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
 pub(crate) enum Capability {
     /// To open packet and raw sockets.
     NetRaw,
+    /// To receive at ports below 1024, such as those of PTP.
+    NetBindService,
     /// To read firewall rules, and to find the network namespace of a socket.
     NetAdmin,
     /// To create files in folders of other users.
@@ -224,6 +226,7 @@ mod capabilities {
         const fn set(self) -> CapabilitySet {
             match self {
                 Self::NetRaw => CapabilitySet::NET_RAW,
+                Self::NetBindService => CapabilitySet::NET_BIND_SERVICE,
                 Self::NetAdmin => CapabilitySet::NET_ADMIN,
                 Self::DacOverride => CapabilitySet::DAC_OVERRIDE,
                 Self::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,

@@ -34,6 +34,27 @@ fn a_stream_that_arrives_is_not_a_fault() {
     assert!(events(&ended, "examined").iter().any(|part| part["part"] == "wire of eth0"), "{ended:?}");
 }
 
+/// It keeps the right to receive at ports below 1024, at which it listens after it has dropped others.
+#[test]
+fn groups_at_privileged_ports_are_examined() {
+    let ward = Ward::new();
+    let ended = ward.doctor(&["ptp", "ntp", "-W", "1s"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(
+        ended.text().contains("nothing arrives") && !ended.stderr.contains("permission denied"),
+        "{ended:?}"
+    );
+}
+
+/// A device may have any name.
+#[test]
+fn a_name_that_resembles_a_group_is_looked_for() {
+    let ward = Ward::new();
+    let ended = ward.doctor(&["Denon", "-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["not-announced".to_owned()]), "{ended:?}");
+    assert!(ended.stderr.contains("`mcast doctor zenoh` examines the group zenoh"), "{ended:?}");
+}
+
 /// 20 datagrams per second arrive: 100 in five seconds.
 #[test]
 fn listening_ends_early_once_enough_has_arrived() {

@@ -340,6 +340,36 @@ fn replayed_changed_and_foreign_datagrams_produce_nothing_and_nothing_is_in_clea
     assert_eq!(tunnel(&summary, "oslo")["lost"], 0, "{summary}");
 }
 
+/// Who removes a stolen key, also the last one of a tunnel, need not change the rules.
+#[test]
+fn a_peer_whose_key_is_removed_is_disconnected_and_refused() {
+    let sites = Sites::new();
+    let (hub, oslo) = (sites.open_site("hub", 1), sites.open_site("oslo", 12));
+    let rules = ["239.1.2.3:5000 from tunnel:oslo to eth0", "--listen-tunnel", "0.0.0.0:5700"];
+    let of_hub = sites.relay(&hub, &rules);
+    let dial = ["239.1.2.3:5000 from eth0 to tunnel:oslo", "--tunnel", &format!("oslo={HUB}")];
+    let of_oslo = sites.relay(&oslo, &dial);
+    let (sender, member) = (oslo.sender(), hub.member(GROUP));
+    wait_for_path(&sender, GROUP, &member);
+
+    let key = sites.file("hub.key");
+    let with_peer = std::fs::read_to_string(&key).unwrap();
+    std::fs::copy(sites.file("hub.private"), &key).unwrap();
+    of_hub.child.signal(libc::SIGHUP).unwrap();
+    of_hub.stdout.wait_for(r#""event":"tunnel-down""#);
+    of_hub.stderr.wait_for("has no peer for tunnel:oslo");
+    of_oslo.stdout.wait_for(r#""event":"tunnel-down""#);
+    stop(of_oslo);
+    let again = sites.relay(&oslo, &dial);
+    of_hub.stdout.wait_for(r#""event":"tunnel-wrong-key""#);
+    std::fs::write(&key, with_peer).unwrap();
+    of_hub.child.signal(libc::SIGHUP).unwrap();
+    again.stdout.wait_for(r#""event":"tunnel-up""#);
+    wait_for_path(&sender, GROUP, &member);
+    stop(again);
+    stop(of_hub);
+}
+
 #[test]
 fn in_a_ring_of_tunnels_each_site_gets_one_copy() {
     let sites = Sites::new();

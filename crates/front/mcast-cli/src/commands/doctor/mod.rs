@@ -245,10 +245,11 @@ Examples:
 /// The options that the notes describe; scripts and tests use them.
 const HIDDEN: &[&str] = &["lldp", "sources", "ssh_config", "v4", "v6"];
 
-/// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
-/// to count what the kernel drops, and to name the functions that drop it.
-pub(super) const RIGHTS: [Capability; 7] = [
+/// The capabilities for repeated examinations: to capture, to receive at any port, to read firewall rules, to find the processes of
+/// sockets, to count what the kernel drops, and to name the functions that drop it.
+pub(super) const RIGHTS: [Capability; 8] = [
     Capability::NetRaw,
+    Capability::NetBindService,
     Capability::NetAdmin,
     Capability::SysPtrace,
     Capability::DacReadSearch,

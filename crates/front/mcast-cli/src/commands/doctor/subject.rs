@@ -102,6 +102,12 @@ impl Subject {
                 return Err(Failure::usage(problem).into());
             }
             if is_announced_name(text) {
+                // A service or host may have any name.
+                if let Some(group) = words::misspelled_group(text) {
+                    console.note(format_args!(
+                        "looking for something that is announced as \"{text}\"; `mcast doctor {group}` examines the group {group}"
+                    ));
+                }
                 all.push(Target::Service(ServiceTarget::new(text).on(interfaces.iter().cloned())));
                 continue;
             }
@@ -197,12 +203,11 @@ fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
 }
 
 /// Returns whether a text is the name of something that announces itself, such as `Office printer`: not that of a group or a
-/// file, nor a misspelled one of a group, nor an address.
+/// file, nor an address.
 fn is_announced_name(text: &str) -> bool {
     let is_of_groups = || {
         !WellKnown::named(text).is_empty()
             || is_description(text)
-            || words::misspelled_group(text).is_some()
             || !text.chars().any(char::is_alphabetic)
             || text.contains([':', '@', '%', '[', ']', '{', '*'])
             // A topic of ROS has slashes, too.

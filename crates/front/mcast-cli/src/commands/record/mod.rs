@@ -200,7 +200,7 @@ impl<'a> RecordPlan<'a> {
     fn drop_capabilities(&self) -> anyhow::Result<()> {
         let mut kept = Vec::new();
         let GroupFramesOptions { follow, wire, .. } = self.reception;
-        kept.extend(follow.then_some(Capability::NetRaw));
+        kept.extend(follow.then_some([Capability::NetRaw, Capability::NetBindService]).into_iter().flatten());
         if wire != Wire::Off {
             // To return groups to the sockets, which kernels before 6.0 allow only with the right to load programs.
             kept.push(Capability::Bpf);

@@ -116,7 +116,7 @@ fn dial(dialed: &DialedTunnel) -> TunnelDial {
 
 /// Drops the rights that sockets for interfaces that appear later do not need.
 fn keep_rights(needs_namespaces: bool, wire: Wire) -> anyhow::Result<()> {
-    let mut kept = vec![Capability::NetRaw];
+    let mut kept = vec![Capability::NetRaw, Capability::NetBindService];
     if wire != Wire::Off {
         // Groups are joined when hosts request them, so their frames are taken later.
         kept.extend([Capability::Bpf, Capability::NetAdmin, Capability::IpcLock]);
@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
     /// Replaces all of them, or nothing. Returns the number of rules.
     fn replace(&mut self) -> anyhow::Result<usize> {
         let rules = self.arguments.read_rules()?;
-        let keys = self.arguments.tunnels.read_keys(&rules, self.console)?;
+        let keys = self.arguments.tunnels.reread_keys(self.console)?;
         let authenticators = self.arguments.read_authenticators(self.console)?;
         let token = self.arguments.clients.read_token(self.console)?;
         let playlist = self.arguments.clients.read_playlist(self.console)?;
@@ -244,8 +244,9 @@ impl<'a> Session<'a> {
         anyhow::ensure!(has_channels || !self.has_channels, "the playlist names no group any more");
         let count = rules.len();
         // Gateways of AMT, for example, cannot be served at every address.
-        self.driver.replace_rules(rules)?;
+        self.driver.replace_rules(rules.clone())?;
         self.driver.set_tunnel_keys(&keys);
+        self.arguments.tunnels.warn_of_missing_peers(&rules, &keys, self.console);
         self.driver.set_authenticators(authenticators);
         self.has_channels = has_channels;
         self.driver.set_http_access(token, playlist);
