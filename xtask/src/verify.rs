@@ -180,6 +180,9 @@ fn steps_for(base: &str) -> Result<Vec<Step>> {
     let changed = Changed::since(base)?;
     let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     anstream::println!("changed: {}\nabove:   {}", list(&changed.touched), list(&changed.above));
+    for (name, programs) in &changed.left_out {
+        anstream::println!("without: the tests of {name} that examine none of these: {}", list(programs));
+    }
     let mut steps = sources::of_text();
     steps.extend(dependencies::of_text());
     if !changed.touched.is_empty() || changed.has_pages {

@@ -20,6 +20,10 @@ pub(super) struct Changed {
     pub(super) touched: BTreeSet<String>,
     /// Those that use one of them, directly or not, also only in tests.
     pub(super) above: BTreeSet<String>,
+    /// The programs of tests of those above that examine none of these crates, by the crate that has them.
+    pub(super) left_out: BTreeMap<String, BTreeSet<String>>,
+    /// The names of the other programs of tests.
+    pub(super) programs: BTreeSet<String>,
     /// Whether a page of the guide differs.
     pub(super) has_pages: bool,
     /// Whether one of these crates has examples in its documentation that are tested.
@@ -54,7 +58,30 @@ impl Changed {
         }
         let above = crates.above(&touched);
         let has_examples = touched.union(&above).any(|name| crates.with_examples.contains(name));
-        Ok(Self { touched, above, has_pages, has_examples })
+        let mut changed = Self { touched, above, has_pages, has_examples, ..Self::default() };
+        changed.choose_programs(&crates);
+        Ok(changed)
+    }
+
+    fn choose_programs(&mut self, crates: &Crates) {
+        let concerned: BTreeSet<_> = self.touched.union(&self.above).cloned().collect();
+        for name in &concerned {
+            let is_above = self.above.contains(name);
+            for (program, examined) in crates.tests.get(name).into_iter().flatten() {
+                let reads_pages = self.has_pages && (name.as_str(), program.as_str()) == READER;
+                let is_left_out = is_above
+                    && !reads_pages
+                    && examined.as_ref().is_some_and(|examined| examined.is_disjoint(&concerned));
+                if is_left_out {
+                    self.left_out.entry(name.clone()).or_default().insert(program.clone());
+                } else {
+                    self.programs.insert(program.clone());
+                }
+            }
+        }
+        if self.has_pages {
+            self.programs.insert(READER.1.to_owned());
+        }
     }
 
     /// Returns the options of cargo that select all of them.
@@ -73,6 +100,8 @@ struct Crates {
     uses: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
     /// Those whose documentation is tested.
     with_examples: BTreeSet<String>,
+    /// Their programs of tests, with the crates that each examines, if the manifest names them.
+    tests: BTreeMap<String, BTreeMap<String, Option<BTreeSet<String>>>>,
 }
 
 impl Crates {
@@ -80,7 +109,7 @@ impl Crates {
         let root = crate::root();
         let relative = |path: &Path| path.strip_prefix(&root).map(Path::to_path_buf);
         let mut folders = BTreeMap::new();
-        let mut uses = BTreeMap::new();
+        let (mut uses, mut tests) = (BTreeMap::new(), BTreeMap::new());
         let mut with_examples = BTreeSet::new();
         for package in &metadata.packages {
             let name = package.name.to_string();
@@ -93,10 +122,11 @@ impl Crates {
             if package.targets.iter().any(|target| target.doctest) {
                 with_examples.insert(name.clone());
             }
+            tests.insert(name.clone(), programs(package)?);
             let of_kind = |of_tests: bool| used(package, of_tests);
             uses.insert(name, (of_kind(false), of_kind(true)));
         }
-        Ok(Self { folders, uses, with_examples })
+        Ok(Self { folders, uses, with_examples, tests })
     }
 
     /// Returns the crate that a file belongs to.
@@ -123,6 +153,22 @@ impl Crates {
         reached.extend(in_tests);
         reached.difference(touched).cloned().collect()
     }
+}
+
+/// Returns the programs of tests of a package, with the crates that each examines, from `package.metadata.tests` of its manifest.
+fn programs(package: &Package) -> Result<BTreeMap<String, Option<BTreeSet<String>>>> {
+    let named = package.metadata.get("tests").cloned().unwrap_or_default();
+    let mut named: BTreeMap<String, BTreeSet<String>> = match named {
+        serde_json::Value::Null => BTreeMap::new(),
+        named => serde_json::from_value(named)
+            .with_context(|| format!("the table of tests of {}", package.name))?,
+    };
+    let targets = package.targets.iter().filter(|target| target.is_test());
+    let programs = targets.map(|target| (target.name.clone(), named.remove(&target.name))).collect();
+    if let Some(unknown) = named.keys().next() {
+        bail!("{} has no tests {unknown:?}, which its manifest names", package.name);
+    }
+    Ok(programs)
 }
 
 fn used(package: &Package, of_tests: bool) -> BTreeSet<String> {
@@ -173,6 +219,9 @@ fn git(arguments: &[&str]) -> Result<String> {
 mod checks {
     use super::*;
 
+    /// The crates of one small command each, whose tests run after each change.
+    const NOT_NAMED: [&str; 2] = ["mcast-demo", "mcast-terminal"];
+
     fn changed(files: &[&str], named_in: &[&str]) -> Changed {
         let manifest = crate::root().join("Cargo.toml");
         let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
@@ -217,6 +266,43 @@ mod checks {
         let changed = changed(&["crates/front/mcast-cli/src/lib.rs"], &[]);
 
         assert!(has(&changed.touched, "mcast-cli") && !changed.has_examples, "{changed:?}");
+    }
+
+    #[test]
+    fn tests_that_examine_other_crates_are_left_out() {
+        let program = |name: &str| name.to_owned();
+        let relay = changed(&["crates/reach/mcast-relay/src/lib.rs"], &[]);
+        let left_out = &relay.left_out["mcast-cli"];
+        assert!(
+            left_out.is_superset(&["bridge", "discover", "guide", "stream"].map(program).into()),
+            "{relay:?}"
+        );
+        assert!(left_out.is_disjoint(&["command", "relay"].map(program).into()), "{relay:?}");
+        assert!(relay.programs.is_superset(&["command", "relay"].map(program).into()), "{relay:?}");
+
+        // All use it, by others.
+        let group = changed(&["crates/base/mcast-group/src/lib.rs", "docs/index.md"], &[]);
+        assert_eq!(group.left_out, BTreeMap::new());
+        // A page does not change the crates above its reader.
+        let page = changed(&["docs/index.md"], &[]);
+        assert_eq!((page.left_out, page.programs), (BTreeMap::new(), [program("guide")].into()));
+        let command = changed(&["crates/front/mcast-cli/src/lib.rs"], &[]);
+        assert_eq!(command.left_out, BTreeMap::new());
+    }
+
+    /// Otherwise a change of it would run none of the programs that examine only some crates.
+    #[test]
+    fn each_crate_below_the_command_is_examined_by_its_tests() {
+        let manifest = crate::root().join("Cargo.toml");
+        let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+        let crates = Crates::of(&metadata).unwrap();
+        let examined: BTreeSet<_> = crates.tests["mcast-cli"].values().flatten().flatten().cloned().collect();
+        assert!(examined.iter().all(|name| crates.tests.contains_key(name)), "{examined:?}");
+        let direct = &crates.uses["mcast-cli"].0;
+        let unexamined = direct.iter().filter(|name| crates.tests.contains_key(*name)).filter(|name| {
+            !examined.contains(*name) && crates.above(&[(*name).clone()].into()).is_disjoint(&examined)
+        });
+        assert_eq!(unexamined.collect::<Vec<_>>(), NOT_NAMED, "examined only by what runs after each change");
     }
 
     #[test]

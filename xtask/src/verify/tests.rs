@@ -157,8 +157,8 @@ impl Selected {
         Self { by_nextest: workspace(), by_cargo: workspace() }
     }
 
-    /// nextest builds the whole workspace, as the other steps do, and runs some of it: with fewer packages, cargo would choose other
-    /// features for their dependencies, and compile nearly everything a second time.
+    /// nextest builds with the features of the whole workspace, as the other steps do, and runs some of it: with fewer packages, cargo
+    /// would choose other features for their dependencies, and compile nearly everything a second time.
     fn of(changed: &Changed) -> Result<Self> {
         let names = changed.touched.iter().chain(&changed.above);
         let mut filters: Vec<_> = names.map(|name| format!("package(={name})")).collect();
@@ -176,8 +176,15 @@ impl Selected {
         if !changed.touched.contains(engines::TESTED) {
             postponed.push(engines::filter());
         }
+        for (package, programs) in &changed.left_out {
+            postponed
+                .extend(programs.iter().map(|program| format!("package(={package}) & binary(={program})")));
+        }
         let filter = format!("({}) - ({})", filters.join(" | "), any_of(&postponed));
-        Ok(Self { by_nextest: filtered(filter), by_cargo })
+        let mut by_nextest = filtered(filter);
+        by_nextest.extend(["--lib", "--bins"].map(str::to_owned));
+        by_nextest.extend(changed.programs.iter().flat_map(|name| ["--test".to_owned(), name.clone()]));
+        Ok(Self { by_nextest, by_cargo })
     }
 
     /// Without nextest, all tests.
