@@ -39,11 +39,10 @@ fn a_stream_that_arrives_is_not_a_fault() {
 fn groups_at_privileged_ports_are_examined() {
     let ward = Ward::new();
     let ended = ward.doctor(&["ptp", "ntp", "-W", "1s"]);
-    assert_eq!(ended.status, Some(1), "{ended:?}");
-    assert!(
-        ended.text().contains("nothing arrives") && !ended.stderr.contains("permission denied"),
-        "{ended:?}"
-    );
+    // They may be silent for longer than it listens.
+    assert_eq!(ended.status, Some(6), "{ended:?}");
+    assert!(ended.text().contains("whether 224.0.1.129:319 arrives on eth0"), "{ended:?}");
+    assert!(ended.text().contains("whether 224.0.1.1:123 arrives on eth0"), "{ended:?}");
 }
 
 /// A device may have any name.
