@@ -57,8 +57,6 @@ fn library_tests(options: &RunOptions) -> Result<Outcome> {
         Built::Failed(messages) => return Ok(Outcome::failed("it does not compile", messages)),
     };
     let mut command = program("sh", ["-c", RUN_ALL, "sh"]);
-    // They wait most of the time, as those do that nextest runs.
-    command.env("RUST_TEST_THREADS", "8");
     command.arg(runner());
     for each in programs.iter().filter(|program| program.tests(PACKAGE)) {
         command.arg(&each.folder).arg(&each.executable);
