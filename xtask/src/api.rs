@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, command_line, finish, succeeds};
 use crate::products;
-use crate::step::{Outcome, RunOptions, Step};
+use crate::step::{Lane, Outcome, RunOptions, Step};
 use crate::verify::documentation;
 
 /// The folder of the lists.
@@ -32,7 +32,7 @@ pub(crate) fn write() -> Result<bool> {
 
 /// A step that fails if the lists are not those of the sources.
 pub(crate) fn step() -> Step {
-    Step::new("api", "the lists of the public API are up to date", check)
+    Step::new("api", "the lists of the public API are up to date", check).on(Lane::Beside)
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {

@@ -16,7 +16,8 @@ pub(super) const PACKAGE: &str = "mcast-cli";
 /// much of the processors.
 pub(super) fn filter() -> String {
     format!(
-        "package({PACKAGE}) & binary(bridge) & test(/^((nats|rabbitmq|redis)_cluster|failover|faults|killed|renewed|stored|reverse::(kafka|nats|rabbitmq))::/)"
+        "(package({PACKAGE}) & binary(bridge) & test(/^((nats|rabbitmq|redis)_cluster|failover|faults|killed|renewed|stored|reverse::(kafka|nats|rabbitmq))::/))
+            | (package({TESTED}) & binary(engines) & test(/^contract::nats_with_copies::/))"
     )
 }
 

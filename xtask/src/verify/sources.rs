@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, command_line, finish, program};
-use crate::step::{Outcome, RunOptions, Step, Verdict};
+use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 
 /// The fuzz targets are a workspace of their own.
 const FUZZ: &str = "fuzz/Cargo.toml";
@@ -63,10 +63,12 @@ pub(super) fn compiled() -> Vec<Step> {
             let libraries = PLAIN.iter().flat_map(|package| ["--package", package]);
             let selection: Vec<_> = libraries.chain(["--lib", "--no-default-features"]).collect();
             check(clippy(&selection), options)
-        }),
+        })
+        .on(Lane::Beside),
         Step::new("doc", "the documentation builds without a warning", |options| {
             check(documentation(), options)
-        }),
+        })
+        .on(Lane::Beside),
     ]
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn variants_step() -> Step {
         if !environment::has_namespaces() {
             return Ok(Outcome::skipped(environment::NO_NAMESPACES));
         }
-        run_selected(variants::filter()?, variants::PACKAGE, &[], options)
+        run_selected(variants::filter()?, &[variants::PACKAGE], &[], options)
     })
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn engines_step() -> Step {
             if !matches!(installed.verdict, Verdict::Passed) {
                 return Ok(installed);
             }
-            run_selected(engines::filter(), engines::PACKAGE, &[], options)
+            run_selected(engines::filter(), &[engines::PACKAGE, engines::TESTED], &[], options)
         },
     )
 }
@@ -68,7 +68,7 @@ pub(crate) fn engines_step() -> Step {
 pub(crate) fn specialists_step() -> Step {
     Step::new("specialists", "what is discovered is what the programs for each protocol show", |options| {
         beside_specialists(options, |environment| {
-            run_selected(specialists::filter(), specialists::PACKAGE, environment, options)
+            run_selected(specialists::filter(), &[specialists::PACKAGE], environment, options)
         })
     })
 }
@@ -189,7 +189,9 @@ impl Selected {
 
     /// Without nextest, all tests.
     fn of_each_merge() -> Result<Self> {
-        let postponed = any_of(&[variants::filter()?, specialists::filter(), engines::filter()]);
+        let postponed =
+            [variants::filter()?, specialists::filter(), engines::filter(), LONG_FLOWS.to_owned()];
+        let postponed = any_of(&postponed);
         Ok(Self { by_nextest: filtered(format!("not ({postponed})")), ..Self::workspace() })
     }
 }
@@ -211,6 +213,9 @@ fn filtered(filter: String) -> Vec<String> {
 fn every_test(options: &RunOptions) -> Result<Outcome> {
     every_test_of(&Selected::of_each_merge()?, options)
 }
+
+/// Simulations of the automatic rate on fast links, which the step `seeds` runs. Each merge runs those on slower ones.
+const LONG_FLOWS: &str = "package(mcast-stream-proto) & binary(fairness) & test(/^on_a_gigabit/)";
 
 /// Selects half of the seeds of each simulation.
 const HALF: &str = "MCAST_HALF";
@@ -264,14 +269,14 @@ pub(crate) fn run(suite: Suite, environment: &[(&str, String)], options: &RunOpt
     run_of(&Selected::workspace(), suite, environment, options)
 }
 
-/// Runs the tests that a filter selects, of which all are in one package.
+/// Runs the tests that a filter selects, which are in these packages.
 pub(super) fn run_selected(
     filter: String,
-    package: &str,
+    packages: &[&str],
     environment: &[(&str, String)],
     options: &RunOptions,
 ) -> Result<Outcome> {
-    let by_cargo = ["--package", package].map(str::to_owned).into();
+    let by_cargo = packages.iter().flat_map(|package| ["--package", package]).map(str::to_owned).collect();
     run_of(&Selected { by_nextest: filtered(filter), by_cargo }, Suite::All, environment, options)
 }
 
