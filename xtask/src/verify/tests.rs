@@ -460,7 +460,8 @@ mod checks {
 
     #[test]
     fn the_second_half_of_all_seeds_is_simulated() {
-        let search = ["grep", "--files-with-matches", "for_seeds(", "--", "crates/*.rs"];
+        let drawing = "for_seeds\\(|mcast_sim::seeds\\(";
+        let search = ["grep", "--files-with-matches", "--extended-regexp", drawing, "--", "crates/*.rs"];
         let found = finish(crate::command::program("git", search), false).unwrap();
         let crates: BTreeSet<_> = found.output.lines().filter_map(|path| path.split('/').nth(2)).collect();
 
