@@ -186,7 +186,7 @@ fn steps_for(base: &str) -> Result<Vec<Step>> {
     let mut steps = sources::of_text();
     steps.extend(dependencies::of_text());
     if !changed.touched.is_empty() || changed.has_pages {
-        steps.push(sources::clippy_step());
+        steps.push(sources::clippy_for(changed.programs.iter().cloned().collect()));
         steps.extend(tests::steps_for(&changed)?);
     }
     Ok(steps)

@@ -77,9 +77,18 @@ pub(crate) fn fuzz_step() -> Step {
     Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets)
 }
 
-pub(super) fn clippy_step() -> Step {
+fn clippy_step() -> Step {
     Step::new("clippy", "no warning in any target of any crate, all features on", |options| {
         check(clippy(&["--workspace", "--all-targets", "--all-features"]), options)
+    })
+}
+
+/// The same without these programs of tests, which use nothing that a change concerns: `programs` are the others.
+pub(super) fn clippy_for(programs: Vec<String>) -> Step {
+    Step::new("clippy", "no warning in what the change concerns, all features on", move |options| {
+        let kinds = ["--workspace", "--all-features", "--lib", "--bins", "--examples", "--benches"];
+        let programs = programs.iter().flat_map(|name| ["--test", name]);
+        check(clippy(&kinds.into_iter().chain(programs).collect::<Vec<_>>()), options)
     })
 }
 
