@@ -10,6 +10,7 @@ use mcast_packet::gmp::querier::QuerierSettings;
 use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 
 use crate::clock::Time;
+use crate::discovery::DiscoveryPlace;
 use crate::lru::Lru;
 use crate::origin::PacketOrigin;
 use crate::queriers::ObservedQuery;
@@ -68,15 +69,29 @@ pub(crate) struct Members {
     evicted: u64,
 }
 
-/// How long routers keep a membership that is not reported again, by network, and whether it is one of IPv4.
+/// How long routers keep memberships that are not reported again, by network, and whether it is one of IPv4.
 #[derive(Debug)]
-pub(crate) struct Lifetimes(Lru<(InterfaceIndex, Option<u16>, bool), Duration>);
+pub(crate) struct Lifetimes(Lru<(InterfaceIndex, Option<u16>, bool), Lifetime>);
+
+/// The group membership interval (RFC 3376 section 8.4) of the latest querier, and that before it.
+#[derive(Debug)]
+struct Lifetime {
+    current: Duration,
+    since: Time,
+    before: Duration,
+}
 
 impl Lifetimes {
-    /// Returns the group membership interval (RFC 3376 section 8.4) of the latest querier, or that of its defaults.
-    pub(crate) fn of(&self, interface: InterfaceIndex, vlan: Option<u16>, group: IpAddr) -> Duration {
-        let stated = self.0.get(&(interface, vlan, group.is_ipv4()));
-        stated.copied().unwrap_or_else(|| QuerierSettings::default().group_membership_interval())
+    /// Returns when a membership lapses of which this was the latest report. Members have the time of a querier with other timers to
+    /// report to it.
+    pub(crate) fn lapse(&self, place: DiscoveryPlace, group: IpAddr, last: Time) -> Time {
+        let Some(stated) = self.0.get(&(place.interface, place.vlan, group.is_ipv4())) else {
+            return last.after(QuerierSettings::default().group_membership_interval());
+        };
+        match last < stated.since {
+            true => last.after(stated.before).min(stated.since.after(stated.current)),
+            false => last.after(stated.current),
+        }
     }
 }
 
@@ -99,8 +114,13 @@ impl Members {
             }
             GmpMessage::Query(query) if query.group.is_none() => {
                 let network = (origin.interface, origin.vlan, origin.source.is_ipv4());
-                let lifetime = ObservedQuery::new(origin.source, query).membership_interval();
-                *self.lifetimes.0.touch(network, || lifetime).0 = lifetime;
+                let current = ObservedQuery::new(origin.source, query).membership_interval();
+                let default = QuerierSettings::default().group_membership_interval();
+                let make = || Lifetime { current: default, since: origin.time, before: default };
+                let (stated, _) = self.lifetimes.0.touch(network, make);
+                if stated.current != current {
+                    *stated = Lifetime { current, since: origin.time, before: stated.current };
+                }
             }
             GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
         }
@@ -124,7 +144,8 @@ impl Members {
     pub(crate) fn remove_expired(&mut self, now: Time) {
         let lifetimes = &self.lifetimes;
         self.members.retain(|key, state| {
-            now.since(state.last) < lifetimes.of(key.interface, key.vlan, key.group.addr())
+            let place = DiscoveryPlace { interface: key.interface, vlan: key.vlan };
+            now < lifetimes.lapse(place, key.group.addr(), state.last)
         });
     }
 

@@ -12,10 +12,10 @@ use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
 };
 use super::registry::Registry;
-use super::{DiscoveryDatagram, DiscoveryPacket, Observer};
+use super::{DiscoveryDatagram, DiscoveryPacket, Observer, OwnMemberships};
 use crate::clock::Time;
 use crate::lru::Lru;
-use crate::members::Members;
+use crate::members::{Lifetimes, Members};
 use crate::origin::PacketOrigin;
 
 /// Watches groups.
@@ -23,6 +23,8 @@ use crate::origin::PacketOrigin;
 pub(super) struct GroupObserver {
     groups: Lru<(DiscoveryPlace, IpAddr), GroupState>,
     members: Members,
+    /// When the lifetimes of all groups are shortened, because a querier has stated shorter ones.
+    due: Option<Time>,
 }
 
 /// What is known of one group.
@@ -46,7 +48,7 @@ impl GroupObserver {
     const SENDER: Duration = Duration::from_secs(10);
 
     pub(super) fn new() -> Self {
-        Self { groups: Lru::new(Self::MAX_GROUPS), members: Members::new(4_096) }
+        Self { groups: Lru::new(Self::MAX_GROUPS), members: Members::new(4_096), due: None }
     }
 
     fn group(&mut self, now: Time, place: DiscoveryPlace, group: IpAddr) -> &mut GroupState {
@@ -75,7 +77,13 @@ impl GroupObserver {
             source: host,
             outgoing: packet.outgoing,
         };
+        let lapse = |members: &Members| members.lifetimes.lapse(place, host, now);
+        let before = lapse(&self.members);
         self.members.observe(origin, message);
+        if lapse(&self.members) < before {
+            // Once for all that arrive by then, because any host can send queries.
+            self.due.get_or_insert(now.after(Self::REPEAT));
+        }
         let mut changed = |group: A| {
             let address = group.into();
             let Ok(group) = Group::new(address) else { return };
@@ -118,15 +126,12 @@ impl GroupObserver {
             return;
         }
         state.announced = Some(now);
-        let lifetime = self.members.lifetimes.of(place.interface, place.vlan, group);
+        let lifetimes = &self.members.lifetimes;
         state.senders.retain(|_, latest| now.since(*latest) < Self::SENDER);
-        state.members.retain(|_, latest| now.since(*latest) < lifetime);
-        let key = DiscoveryKey { protocol: DiscoveryProtocol::Traffic, place, id: group.to_string().into() };
+        state.members.retain(|_, latest| now < lifetimes.lapse(place, group, *latest));
+        let key = discovery_key(place, group);
         let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
-        let members: Vec<IpAddr> = (state.members.keys().copied())
-            .filter(|host| !registry.own.explain(place, group, *host))
-            .collect();
-        if state.senders.is_empty() && members.is_empty() {
+        let Some(expires) = state.expires((place, group), &registry.own, lifetimes) else {
             // The last member has left; nobody else states that.
             registry.depart(&key, super::DepartureReason::Goodbye);
             // What this process has joined, others may join later.
@@ -134,15 +139,15 @@ impl GroupObserver {
                 self.groups.remove(&(place, group));
             }
             return;
-        }
+        };
         let mut announced = Discovered::new(key, DiscoveredKind::Group, source, now);
         announced.addresses = vec![group];
         announced.port = state.senders.keys().next().map(|(_, port)| *port);
-        announced.expires = Some(now.after(if members.is_empty() { Self::SENDER } else { lifetime }));
+        announced.expires = Some(expires);
         for (sender, port) in state.senders.keys() {
             announced.add("sender", format_args!("{sender} to port {port}"));
         }
-        for member in members {
+        for (member, _) in state.members((place, group), &registry.own) {
             announced.add("member", member);
         }
         let is_lasting = now.since(state.first_seen) >= Registry::LASTING;
@@ -150,6 +155,29 @@ impl GroupObserver {
         if is_lasting {
             self.groups.prove(&(place, group));
         }
+    }
+}
+
+impl GroupState {
+    /// Returns the members that are not explained by what this process has joined, with the time of their latest report.
+    fn members<'a>(
+        &'a self,
+        (place, group): (DiscoveryPlace, IpAddr),
+        own: &'a OwnMemberships,
+    ) -> impl Iterator<Item = (IpAddr, Time)> + 'a {
+        let members = self.members.iter().map(|(host, latest)| (*host, *latest));
+        members.filter(move |(host, _)| !own.explain(place, group, *host))
+    }
+
+    /// Returns when its last sender and its last member have lapsed.
+    fn expires(
+        &self,
+        key: (DiscoveryPlace, IpAddr),
+        own: &OwnMemberships,
+        lifetimes: &Lifetimes,
+    ) -> Option<Time> {
+        let members = self.members(key, own).map(|(_, latest)| lifetimes.lapse(key.0, key.1, latest));
+        members.chain(self.senders.values().map(|latest| latest.after(GroupObserver::SENDER))).max()
     }
 }
 
@@ -186,9 +214,20 @@ impl Observer for GroupObserver {
         }
     }
 
-    /// Lists the groups of this process that others on this machine have joined since, and removes those that they have left: the
+    fn poll_timeout(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Shortens lifetimes, lists the groups of this process that others on this machine have joined since, and removes those that they have left: the
     /// system reports neither.
     fn handle_timeout(&mut self, now: Time, registry: &mut Registry) {
+        if self.due.take_if(|due| *due <= now).is_some() {
+            for (key, state) in self.groups.iter() {
+                if let Some(expires) = state.expires(*key, &registry.own, &self.members.lifetimes) {
+                    registry.end_by(&discovery_key(key.0, key.1), expires);
+                }
+            }
+        }
         if !std::mem::take(&mut registry.is_own_new) {
             return;
         }
@@ -209,9 +248,12 @@ impl Observer for GroupObserver {
     }
 }
 
+fn discovery_key(place: DiscoveryPlace, group: IpAddr) -> DiscoveryKey {
+    DiscoveryKey { protocol: DiscoveryProtocol::Traffic, place, id: group.to_string().into() }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::OwnMemberships;
     use super::super::testing::{Bench, place};
     use super::*;
     use mcast_packet::{InternetChecksum, protocol};
@@ -259,6 +301,48 @@ mod tests {
         // A leave of a group that is not known creates nothing.
         report(&mut bench, 8, 0x17);
         assert_eq!(bench.names(TRAFFIC).len(), 0);
+    }
+
+    /// Passes a general query of version 3 that states this interval in seconds.
+    fn query(bench: &mut Bench, interval: u8) {
+        let mut bytes = vec![0x11, 10, 0, 0, 0, 0, 0, 0, 2, interval, 0, 0];
+        let sum = InternetChecksum::new().bytes(&bytes).finish();
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        bench.packet(protocol::IGMP, [10, 0, 0, 1], [224, 0, 0, 1], &bytes);
+    }
+
+    #[test]
+    fn member_reported_before_the_first_query_is_kept_as_long_as_the_querier_keeps_it() {
+        let mut bench = Bench::new();
+        report(&mut bench, 9, 0x12);
+        bench.wait(100.0);
+        assert_eq!(bench.only(TRAFFIC).values("member"), ["10.0.0.9"]);
+        // Two intervals of 5 s, and 1 s to respond.
+        query(&mut bench, 5);
+        for _ in 0..9 {
+            bench.wait(1.0);
+            assert_eq!(bench.only(TRAFFIC).values("member"), ["10.0.0.9"]);
+        }
+        report(&mut bench, 9, 0x12);
+        bench.wait(10.9);
+        assert_eq!(bench.events(TRAFFIC), "A");
+        bench.wait(0.2);
+        assert_eq!(bench.events(TRAFFIC), "D");
+        // Traffic does not prolong a membership.
+        report(&mut bench, 9, 0x12);
+        bench.wait(5.0);
+        bench.datagram("10.0.0.1:4000", "239.1.2.3:5000", b"data");
+        bench.wait(9.9);
+        assert_eq!(bench.events(TRAFFIC), "AC");
+        bench.wait(0.2);
+        assert_eq!(bench.events(TRAFFIC), "D");
+        // One that does not answer the query departs.
+        query(&mut bench, 200);
+        report(&mut bench, 9, 0x12);
+        query(&mut bench, 5);
+        bench.wait(1.1);
+        bench.wait(10.0);
+        assert_eq!(bench.events(TRAFFIC), "AD");
     }
 
     #[test]

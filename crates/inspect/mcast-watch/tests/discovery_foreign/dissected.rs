@@ -385,14 +385,7 @@ impl Peers for FirstMembers {
     }
 
     fn new(segment: &Segment, dice: &mut Dice) -> Self {
-        let mut shark = Shark::start(segment, "igmp", &FIRST_FIELDS);
-        let members = Members::new(segment, dice);
-        // What was announced before the first query is kept as if queries were sent every 125 s.
-        let begin = Instant::now();
-        while !shark.packets().iter().any(|(_, fields)| fields[1] == "0x11") {
-            assert!(begin.elapsed() < PATIENCE, "no query arrives");
-        }
-        Self(members, shark)
+        Self(Members::new(segment, dice), Shark::start(segment, "igmp", &FIRST_FIELDS))
     }
 
     fn draw(&self, dice: &mut Dice, _number: usize) -> Vec<String> {
