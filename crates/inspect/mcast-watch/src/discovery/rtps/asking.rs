@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix};
+use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix, RtpsVendor};
 
 use super::super::entry::{DiscoveryProtocol, UntrustedText};
 use super::super::registry::Registry;
@@ -76,6 +76,13 @@ impl RtpsAsking {
     /// Returns whether a message is one of its own questions.
     pub(super) fn is_own(&self, message: &Rtps<'_>) -> bool {
         message.participant == self.own
+    }
+
+    /// Returns whether a participant with such a name is a program that asks as this one does, and has nothing else to announce.
+    pub(super) fn is_question(RtpsPrefix(from): RtpsPrefix, vendor: Option<RtpsVendor>, name: &[u8]) -> bool {
+        from.starts_with(&[0, 0])
+            && vendor == Some(RtpsVendor(0))
+            && Self::NAME.strip_suffix(&[0]) == Some(name)
     }
 
     pub(super) fn start(&mut self, now: Time) {

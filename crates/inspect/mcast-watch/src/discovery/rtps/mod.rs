@@ -311,6 +311,7 @@ impl Observer for RtpsObserver {
                 continue;
             };
             match kind {
+                None if RtpsAsking::is_question(guid.prefix, description.vendor, description.name) => {}
                 None => self.announce_participant(now, datagram, guid.prefix, &description, registry),
                 Some(is_writer) => {
                     self.announce_endpoint(now, datagram, guid, is_writer, &description, registry);

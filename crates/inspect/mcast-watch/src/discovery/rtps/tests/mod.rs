@@ -202,6 +202,26 @@ fn program_that_asks_requests_what_heartbeats_offer() {
 }
 
 #[test]
+fn questions_of_other_programs_are_not_participants() {
+    let asked = || {
+        let mut bench = Bench::new();
+        bench.table.ask(bench.now);
+        let questions = std::iter::from_fn(|| bench.table.poll_transmit(bench.now));
+        questions.filter(|question| question.protocol == RTPS).collect::<Vec<_>>()
+    };
+    let (questions, mut bench) = (asked(), Bench::new());
+    assert!(questions.len() >= 10);
+    for question in &questions {
+        bench.datagram("10.0.0.9:50000", &question.destination.to_string(), &question.payload);
+    }
+    assert_eq!(bench.events(RTPS), "");
+    // A program with the same name that does not ask as this one does is a participant.
+    let named = DdsSample::participant(1).text(0x62, "mcast discover ");
+    bench.datagram("10.0.0.9:50000", GROUP, &named.bytes());
+    assert_eq!(bench.names(RTPS), ["mcast discover "]);
+}
+
+#[test]
 fn flood_of_participants_leaves_lasting_ones_and_their_endpoints() {
     let mut bench = Bench::new();
     for _ in 0..2 {
