@@ -71,6 +71,45 @@ fn changes_are_reported_until_it_departs() {
 }
 
 #[test]
+fn entries_of_an_interface_that_vanishes_depart_and_return_with_it() {
+    for captures in [true, false] {
+        let lan = Lan::new();
+        let connect = || lan.b.connect("eth1", &lan.switch, &["10.0.1.2/24"]).unwrap();
+        connect();
+        let arguments = ["discover", "--watch", "--json", "lamp"];
+        let (_folder, running) = match captures {
+            true => (None, start(&lan.b, &arguments)),
+            false => {
+                let (folder, running) = crate::support::start_with_processes(&lan.b, 1_000, &arguments);
+                (Some(folder), running)
+            }
+        };
+        running.stderr.wait_for("listening on eth0, eth1");
+        let count = |event: &str| {
+            let text = running.stdout.text();
+            let on_it = text.lines().filter(|line| line.contains(r#""interface":"eth1""#));
+            on_it.filter(|line| line.contains(event)).count()
+        };
+        for round in 1..=2 {
+            eventually("the device on both interfaces", || {
+                notify(&lan.a, "lamp", "alive");
+                count("appeared") == round && running.stdout.text().contains(r#""interface":"eth0""#)
+            });
+            lan.b.delete_interface("eth1").unwrap();
+            eventually("its departure", || count("interface-gone") == round);
+            connect();
+        }
+        notify(&lan.a, "lamp", "byebye");
+        running.stdout.wait_for("goodbye");
+        let objects = running.signalled(libc::SIGINT).json();
+        let departed: Vec<_> = objects.iter().filter(|it| it["event"] == "departed").collect();
+        departed.iter().for_each(|it| assert_valid("discovery-event", it));
+        let by_interface = |name: &str| departed.iter().filter(|it| it["interface"] == name).count();
+        assert_eq!(by_interface("eth0"), 1, "{departed:?}");
+    }
+}
+
+#[test]
 fn nothing_selected_is_status_1_and_says_what_was_listened_to() {
     let lan = Lan::new();
     let ended = mcast(&lan.b, &["discover", "--once", "-W", "0.3", "toaster"]);

@@ -111,6 +111,25 @@ fn a_page_has_streams_with_loss_services_and_findings_and_continues_after_an_eve
     assert_eq!(ended.status, Some(130), "{ended:?}");
 }
 
+#[test]
+fn services_of_an_interface_that_vanishes_leave_the_page() {
+    let lan = Lan::new();
+    lan.b.connect("eth1", &lan.switch, &["10.0.1.2/24"]).unwrap();
+    let running = top(&lan.b, &["--web=127.0.0.1:0"]);
+    let (address, _) = parts(&url(&running));
+    let services = || {
+        let now = state(&lan.b, &address);
+        let services = now["services"].as_object().unwrap().values().filter(|it| it["name"] == "printer");
+        services.map(|it| it["if"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually("the printer on both interfaces", || {
+        announce(&lan.a, "printer");
+        services().len() == 2
+    });
+    lan.b.delete_interface("eth1").unwrap();
+    eventually("one that is left", || services() == ["eth0"]);
+}
+
 /// The doctor in the background listens for the programs of the machine, and not for the page itself, which joins to watch.
 #[test]
 fn a_page_states_why_a_group_does_not_arrive_at_a_program() {

@@ -71,7 +71,7 @@ class DiscoveryEvent:
     """What is known after the change; of what departed, what was known last."""
     changed: tuple[str, ...] = field(default=())
     """What differs, if it changed: names of attributes."""
-    reason: Literal["goodbye", "expired", "evicted"] | None = None
+    reason: Literal["goodbye", "expired", "evicted", "interface-gone"] | None = None
     """Why it departed."""
 
 

@@ -31,6 +31,7 @@ mod wsd;
 
 use std::net::SocketAddr;
 
+use mcast_group::InterfaceIndex;
 use mcast_packet::{Packet, Transport};
 
 pub use dds::{DdsMismatch, DdsObstacle, DdsSetting, dds_obstacles};
@@ -215,6 +216,12 @@ impl DiscoveryTable {
         for observer in &mut self.observers {
             observer.handle_timeout(now, &mut self.registry);
         }
+    }
+
+    /// Removes what was announced on interfaces that do not exist any more. On one that exists again, it appears when it is
+    /// announced again.
+    pub fn retain_interfaces(&mut self, exists: impl Fn(InterfaceIndex) -> bool) {
+        self.registry.retain_interfaces(exists);
     }
 
     /// Returns when [`Self::handle_timeout`] is due.

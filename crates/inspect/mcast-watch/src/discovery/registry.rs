@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcast_group::InterfaceIndex;
+
 use super::entry::{
     Discovered, DiscoveredField, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
@@ -51,6 +53,8 @@ mcast_group::named! {
         Expired = "expired",
         /// It made room for others. It may still be there.
         Evicted = "evicted",
+        /// The interface on which it was announced does not exist any more.
+        InterfaceGone = "interface-gone",
     }
     /// Returns its name, as in JSON.
     fn name;
@@ -282,6 +286,13 @@ impl Registry {
         }
     }
 
+    /// Removes what was announced on interfaces that do not exist any more.
+    pub(crate) fn retain_interfaces(&mut self, exists: impl Fn(InterfaceIndex) -> bool) {
+        let keys = self.shelves.iter().flat_map(|shelf| shelf.entries.iter()).map(|(key, _)| key);
+        let gone: Vec<_> = keys.filter(|key| !exists(key.place.interface)).cloned().collect();
+        gone.iter().for_each(|key| self.remove(key, DepartureReason::InterfaceGone));
+    }
+
     pub(crate) fn get(&self, key: &DiscoveryKey) -> Option<&Discovered> {
         self.held(key).map(|held| &held.entry)
     }
@@ -429,7 +440,6 @@ impl DiscoveredField {
 mod tests {
     use std::collections::HashMap;
 
-    use mcast_group::InterfaceIndex;
     use proptest::prelude::*;
 
     use super::*;

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
 use mcast::InterfaceIndex;
+use mcast::interface::InterfaceWatcher;
 use mcast_capture::{
     ErrorKind, FileError, Frame, PacketFilter, Part, SourceError, UnexaminedFrames, UnwrappedPacket,
     Unwrapper,
@@ -21,6 +22,7 @@ use mcast_stream_proto::history::HistoryAnnouncement;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
+use super::discovery::remove_vanished;
 use super::frames::{LiveFrames, SourceEnd};
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
@@ -42,6 +44,8 @@ const WAIT: Duration = Duration::from_millis(50);
 pub struct Monitor {
     shared: Arc<Shared>,
     local_members: Option<LocalMembersWatcher>,
+    /// Watches the interfaces, where it reads what announces itself on a network.
+    interfaces: Option<Arc<InterfaceWatcher>>,
     begun: SystemTime,
 }
 
@@ -93,6 +97,9 @@ impl Monitor {
         let begun = SystemTime::now();
         let local_members = options.local_members.clone();
         let is_file = frames.is_file();
+        // Without a watcher, entries of interfaces that vanish stay until their lifetime ends.
+        let watcher = (options.discovers && !is_file).then(InterfaceWatcher::new);
+        let interfaces = watcher.and_then(Result::ok).map(Arc::new);
         let mut state = State {
             feed: Feed::new(options),
             is_file,
@@ -113,7 +120,7 @@ impl Monitor {
         });
         let capturing = Arc::clone(&shared);
         thread::Builder::new().name("capture".into()).spawn(move || capturing.capture(frames))?;
-        Ok(Self { shared, local_members, begun })
+        Ok(Self { shared, local_members, interfaces, begun })
     }
 
     /// Returns the names of the captured interfaces; `None` for a file.
@@ -215,9 +222,14 @@ impl Monitor {
     /// [`MonitorOptions::discovers`] is set.
     #[must_use]
     pub fn discovered(&self, now: SystemTime) -> (Vec<DiscoveryEvent>, DiscoveryCounts) {
+        if let Some(watcher) = &self.interfaces {
+            // A failure leaves those that were known last.
+            let _ = watcher.wait(Some(Duration::ZERO));
+        }
         let mut state = self.shared.lock_first();
         let is_file = state.is_file;
         let Some(table) = &mut state.feed.table.discovery else { return Default::default() };
+        self.interfaces.iter().for_each(|watcher| remove_vanished(table, watcher));
         if !is_file {
             table.handle_timeout(now.into());
         }

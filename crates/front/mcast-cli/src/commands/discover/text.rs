@@ -145,7 +145,9 @@ pub(super) fn change(
         DiscoveryEvent::Changed { before, now } => {
             ("changed", now, format!(": {}", before.differences(now).join(", ")))
         }
-        DiscoveryEvent::Departed { entry, reason } => ("departed", entry, format!(": {}", reason.name())),
+        DiscoveryEvent::Departed { entry, reason } => {
+            ("departed", entry, format!(": {}", reason.name().replace('-', " ")))
+        }
         _ => return None,
     };
     Some(format!(

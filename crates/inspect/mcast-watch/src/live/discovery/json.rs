@@ -92,9 +92,9 @@ record! {
         time: String = rfc3339(time),
         /// What differs, if it changed
         changed: Vec<&'static str> = changed,
-        /// Why it is no longer listed: it said goodbye, was not announced again in time, or made room for others; null
-        /// if it is listed
-        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["goodbye", "expired", "evicted"])))]
+        /// Why it is no longer listed: it said goodbye, was not announced again in time, made room for others, or its
+        /// interface is gone; null if it is listed
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["goodbye", "expired", "evicted", "interface-gone"])))]
         reason: Option<&'static str> = reason,
         #[serde(flatten)]
         entry: DiscoveredRecord = DiscoveredRecord::new(entry, interface),

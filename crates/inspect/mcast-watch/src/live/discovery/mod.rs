@@ -5,7 +5,7 @@ mod groups;
 mod json;
 mod sockets;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
+use mcast::interface::{Interface, InterfaceWatcher};
+use mcast::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{CaptureFile, ErrorKind, Frame, SourceError, Unwrapper};
 use mcast_group::SafeText;
 
@@ -36,8 +37,8 @@ const WAIT: Duration = Duration::from_millis(50);
 /// The number of frames handled before that.
 const FRAMES_PER_TURN: usize = 512;
 
-/// How often it looks which of its groups others on this machine have joined.
-const MEMBERSHIPS: Duration = Duration::from_secs(1);
+/// How often it looks which interfaces exist, and which of its groups others on this machine have joined.
+const SYSTEM: Duration = Duration::from_secs(1);
 
 /// For longer than this, no protocol gathers messages before it announces what they state.
 const GATHERED: Duration = Duration::from_secs(1);
@@ -284,7 +285,7 @@ impl Discovery {
             sockets,
             request,
             has_asked: false,
-            memberships_due: Time::default(),
+            system_due: Time::default(),
             unwrapper: Unwrapper::new(),
             clock: DriverClock::new(),
         };
@@ -434,8 +435,8 @@ struct Driver {
     request: DiscoveryRequest,
     /// Whether it asks, on interfaces that appear, too.
     has_asked: bool,
-    /// When to look which of its groups others on this machine have joined.
-    memberships_due: Time,
+    /// When to look at the interfaces and memberships of the system.
+    system_due: Time,
     unwrapper: Unwrapper,
     clock: DriverClock,
 }
@@ -464,7 +465,7 @@ impl Driver {
         if let Some(sockets) = &self.sockets {
             add_names(&mut self.shared.lock().names, sockets);
         }
-        self.note_own_memberships();
+        self.note_system();
         let shared = Arc::clone(&self.shared);
         let end = SourceEnd::of(&shared.stop, || self.turn());
         let end_of_file = self.now().after(GATHERED);
@@ -481,8 +482,8 @@ impl Driver {
         let is_over = self.read_frames()?;
         self.serve_sockets()?;
         let now = self.now();
-        if now >= self.memberships_due {
-            self.note_own_memberships();
+        if now >= self.system_due {
+            self.note_system();
         }
         let mut state = self.shared.lock();
         if !self.frames.as_ref().is_some_and(LiveFrames::is_file) {
@@ -493,13 +494,14 @@ impl Driver {
         Ok(!is_over)
     }
 
-    /// Notes what it has joined itself, of which a capture shows the reports.
-    fn note_own_memberships(&mut self) {
-        self.memberships_due = self.clock.now().after(MEMBERSHIPS);
-        if let (Some(sockets), Some(_)) = (&self.sockets, &self.frames) {
-            let own = sockets.own_memberships();
-            self.shared.lock().table.set_own_memberships(own);
-        }
+    /// Notes which interfaces exist, and what it has joined itself, of which a capture shows the reports.
+    fn note_system(&mut self) {
+        self.system_due = self.clock.now().after(SYSTEM);
+        let Some(sockets) = &self.sockets else { return };
+        let own = self.frames.is_some().then(|| sockets.own_memberships());
+        let table = &mut self.shared.lock().table;
+        remove_vanished(table, &sockets.watcher);
+        own.into_iter().for_each(|own| table.set_own_memberships(own));
     }
 
     /// Reads the frames that have arrived, or waits for some; returns whether they have ended.
@@ -543,6 +545,7 @@ impl Driver {
             let mut state = self.shared.lock();
             add_names(&mut state.names, sockets);
             state.asks |= self.has_asked;
+            self.system_due = Time::default();
         }
         let shared = &self.shared;
         let handle = |datagram: &DiscoveryDatagram<'_>| {
@@ -581,6 +584,13 @@ impl State {
             self.names.insert(frame.interface, escaped(name).into());
         }
     }
+}
+
+/// Removes what was announced on interfaces that are gone, also by frames that were captured before.
+pub(super) fn remove_vanished(table: &mut DiscoveryTable, watcher: &InterfaceWatcher) {
+    let indices = |interface: &Interface| [Family::V4, Family::V6].map(|family| interface.index_for(family));
+    let known: HashSet<InterfaceIndex> = watcher.known().iter().flat_map(indices).collect();
+    table.retain_interfaces(|index| known.contains(&index));
 }
 
 fn add_names(names: &mut HashMap<InterfaceIndex, Arc<str>>, sockets: &DiscoverySockets) {

@@ -42,7 +42,7 @@ pub(super) struct DiscoverySockets {
     /// Whether the datagrams of groups are captured, so that those of the receiver are copies.
     is_captured: bool,
     selectors: Vec<InterfaceSelector>,
-    watcher: InterfaceWatcher,
+    pub(super) watcher: InterfaceWatcher,
     interfaces: Vec<Interface>,
     /// The senders of questions, by family and the port of their destination.
     senders: BTreeMap<(Family, u16), Sender>,
