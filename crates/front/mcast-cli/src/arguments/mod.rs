@@ -28,7 +28,7 @@ pub(crate) use selected::{
     Admission, Egress, Families, is_description, on_each, read_description, select_destination,
     select_destinations, select_memberships,
 };
-pub(crate) use token::read_token;
+pub(crate) use token::{parse_host, read_token};
 
 /// Hides an option from help and completion if it is one of these, which notes describe instead.
 pub(crate) fn hide(option: clap::Arg, ids: &[&str]) -> clap::Arg {

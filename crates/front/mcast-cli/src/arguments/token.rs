@@ -1,4 +1,4 @@
-//! The token that HTTP clients must have.
+//! What HTTP clients must have: a token, and a name of the server.
 
 use std::path::Path;
 
@@ -37,4 +37,13 @@ pub(crate) fn read_token(path: &Path, console: &Console) -> anyhow::Result<Strin
     }
     warn_if_readable(&mcast_stream::KeyFile::new(path), path, console);
     Ok(token.to_owned())
+}
+
+/// Parses the name of a host, as it is in the header `Host`.
+pub(crate) fn parse_host(text: &str) -> Result<String, &'static str> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("write the name of this host without a port: tv.lan"),
+    }
 }

@@ -189,6 +189,25 @@ const FITS: &str = "(() => {
 })()";
 
 #[test]
+fn a_reverse_proxy_serves_the_page_under_its_name_to_those_with_the_token() {
+    let lan = Lan::new();
+    let running = top(&lan.b, &["--web=127.0.0.1:0", "--web-host", "wall.example", "--web-host", "wall.lan"]);
+    let (address, token) = parts(&url(&running));
+    let token = token.unwrap();
+    for (headers, status) in [
+        (format!("Host: wall.example\r\nCookie: token={token}\r\n"), "200"),
+        (format!("Host: WALL.lan:8443\r\nCookie: token={token}\r\n"), "200"),
+        (format!("Host: wall.lan\r\nOrigin: https://evil.example\r\nCookie: token={token}\r\n"), "403"),
+        ("Host: wall.example\r\n".into(), "401"),
+        (format!("Host: evil.example\r\nCookie: token={token}\r\n"), "403"),
+    ] {
+        let (head, body) = get(&lan.b, &address, "/state.json", &headers);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}: {head}");
+        assert_eq!(body.contains("--web-host"), headers.contains("Host: evil"), "{body}");
+    }
+}
+
+#[test]
 fn the_page_fits_every_screen_and_hostile_names_stay_text_there_and_in_a_snapshot() {
     let Some(browser) = browser() else { return };
     let lan = Lan::new();

@@ -11,7 +11,7 @@ use mcast_relay::http::Playlist;
 use mcast_relay::{Rule, Selection};
 use mcast_terminal::Console;
 
-use crate::arguments::{parse_duration, read_token};
+use crate::arguments::{parse_duration, parse_host, read_token};
 use crate::exit::Failure;
 use crate::output::count_of;
 
@@ -103,15 +103,6 @@ fn explain(playlist: &Playlist, path: &Path, console: &Console) {
     }
     if playlist.channels().next().is_none() {
         console.warn(format_args!("{path} names no group"));
-    }
-}
-
-/// Parses the name of a host, as it is in the header `Host`.
-fn parse_host(text: &str) -> Result<String, &'static str> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_name) {
-        true => Ok(text.to_owned()),
-        false => Err("write the name of this host without a port: tv.lan"),
     }
 }
 

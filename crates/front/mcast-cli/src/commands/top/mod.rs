@@ -25,8 +25,8 @@ use mcast_watch::live::{
 };
 
 use crate::arguments::{
-    FilterOptions, PacketInput, on_each, open_file, parse_percent, parse_positive_duration, read_targets,
-    read_token,
+    FilterOptions, PacketInput, on_each, open_file, parse_host, parse_percent, parse_positive_duration,
+    read_targets, read_token,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
@@ -116,6 +116,10 @@ struct TopOutput {
     /// Require the token in the first line of FILE, instead of another one after each start
     #[arg(long, value_name = "FILE", requires = "web")]
     web_token_file: Option<PathBuf>,
+
+    /// Also serve requests for this host name, with the token: that of a reverse proxy in front of the page; repeatable
+    #[arg(long, value_name = "NAME", requires = "web", value_parser = parse_host)]
+    web_host: Vec<String>,
 
     /// Sort by this column
     #[arg(long, value_name = "COLUMN", default_value = "bits")]
@@ -234,7 +238,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
     // It examines this machine with the rights of the doctor.
     let token = arguments.show.web_token_file.as_deref().map(|path| read_token(path, console)).transpose()?;
-    let page = arguments.show.web.as_ref().map(|address| address.bind(token)).transpose()?;
+    let page = arguments
+        .show
+        .web
+        .as_ref()
+        .map(|address| address.bind(&arguments.show.web_host, token))
+        .transpose()?;
     let keys = arguments.input.keys(console)?;
     let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.

@@ -52,6 +52,8 @@ pub(super) struct BoundPage {
     address: SocketAddr,
     /// The host as it was given.
     host: String,
+    /// Other names of it.
+    names: Vec<String>,
     token: Option<String>,
     examiner: Examiner,
 }
@@ -66,7 +68,8 @@ pub(super) struct ServedPage {
 
 impl WebAddress {
     /// Starts to listen, and to examine the machine with the present rights. Other machines need this token, or else a new one.
-    pub(super) fn bind(&self, token: Option<String>) -> anyhow::Result<BoundPage> {
+    /// They may use these names, too: a reverse proxy of this machine lets others in.
+    pub(super) fn bind(&self, names: &[String], token: Option<String>) -> anyhow::Result<BoundPage> {
         let text = self.0.to_string();
         let bound = self.0.bind().map_err(|error| {
             Failure::environment(format!("cannot serve a page at {text}: {error}"))
@@ -74,20 +77,23 @@ impl WebAddress {
         })?;
         let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host).to_owned();
         let address = bound.address();
-        let token = token.or_else(|| (!address.ip().is_loopback()).then(new_token));
-        Ok(BoundPage { listener: bound.into_listener(), address, host, token, examiner: Examiner::start()? })
+        let is_local = address.ip().is_loopback() && names.is_empty();
+        let token = token.or_else(|| (!is_local).then(new_token));
+        let (listener, names) = (bound.into_listener(), names.to_vec());
+        Ok(BoundPage { listener, address, host, names, token, examiner: Examiner::start()? })
     }
 }
 
 impl BoundPage {
     /// Starts to serve the page, on a thread with the rights of the calling one.
     pub(super) fn serve(self, monitor: Monitor) -> anyhow::Result<ServedPage> {
-        let Self { listener, address, host, token, examiner } = self;
+        let Self { listener, address, host, mut names, token, examiner } = self;
         let is_name = host.parse::<IpAddr>().is_err() && !host.is_empty() && !host.starts_with('[');
+        names.extend(is_name.then(|| host.clone()));
         let access = AccessRules {
-            hosts: if is_name { vec![host.clone()] } else { Vec::new() },
+            hosts: names,
             token: token.clone(),
-            host_advice: ", or start it with --web=NAME:PORT",
+            host_advice: ", or start it with --web-host",
             ..AccessRules::default()
         };
         let limits = HttpLimits {
