@@ -241,7 +241,8 @@ impl Discovered {
 }
 
 /// Returns a name in lowercase, without a dot at its end, as people type it: apostrophes, hyphens and spaces that keyboards do not
-/// have become plain ones, and the escapes with three digits that other tools print (RFC 1035 section 5.1) characters.
+/// have become plain ones, and escapes characters: those with three digits that other tools print (RFC 1035 section 5.1), and those of
+/// dots and backslashes in a full name (RFC 6763 section 4.3).
 fn as_typed(name: &str) -> String {
     // Most names are plain, and a screen compares thousands of them.
     if name.is_ascii() && !name.contains('\\') {
@@ -253,8 +254,9 @@ fn as_typed(name: &str) -> String {
     while let Some(byte) = bytes.get(at) {
         let digits = bytes.get(at + 1..at + 4).filter(|digits| *byte == b'\\' && digits.is_ascii());
         let code = digits.and_then(|digits| str::from_utf8(digits).ok()?.parse::<u8>().ok());
-        plain.push(code.unwrap_or(*byte));
-        at += if code.is_some() { 4 } else { 1 };
+        let escaped = bytes.get(at + 1).filter(|next| *byte == b'\\' && b".\\".contains(next)).copied();
+        plain.push(code.or(escaped).unwrap_or(*byte));
+        at += if code.is_some() { 4 } else { 1 + usize::from(escaped.is_some()) };
     }
     let plain = String::from_utf8_lossy(&plain).to_lowercase();
     let character = |character| match character {
@@ -418,6 +420,13 @@ mod tests {
             ("Printer", "printer.local"),
         ] {
             assert!(named(name).is_named(typed), "{name} {typed}");
+        }
+        let mut full = named("a.b\\c");
+        full.key.id = "a\\.b\\\\c._ipp._tcp.local".into();
+        for typed in
+            ["a.b\\c", "A\\.b\\\\c._ipp._tcp.local.", "a.b\\c._ipp._tcp.local", "a\\046b\\092c._ipp._tcp"]
+        {
+            assert!(full.is_named(typed), "{typed}");
         }
         assert!(named("Printer").is_named("10.0.0.77") && !named("Printer").is_named("10.0.0.8"));
         assert!(!named("Office printer").is_named("Office"));

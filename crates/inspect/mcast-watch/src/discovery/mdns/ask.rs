@@ -123,7 +123,10 @@ impl Asker {
             }
             (Some(name), Some(NameRole::Instance)) => {
                 first.extend([DnsKind::SRV, DnsKind::TXT].map(|kind| (name.clone(), kind)));
-                Subject::Name(name)
+                // It may be typed in another way than it is announced.
+                let service = name.service_type().unwrap_or(name);
+                first.push((service.clone(), DnsKind::PTR));
+                Subject::Type(service)
             }
             (Some(name), Some(NameRole::Host)) if is_whole => {
                 first.extend(addresses.map(|kind| (name.clone(), kind)));

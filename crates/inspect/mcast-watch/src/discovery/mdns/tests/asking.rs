@@ -154,7 +154,7 @@ fn only_what_is_requested_is_asked_for() {
     assert_eq!(asked("_print._sub._ipp._tcp.local."), ["_print._sub._ipp._tcp.local PTR"]);
     assert_eq!(
         asked("Office 2\\.OG._ipp._tcp.local"),
-        ["Office 2\\.OG._ipp._tcp.local SRV", "Office 2\\.OG._ipp._tcp.local TXT"]
+        ["Office 2\\.OG._ipp._tcp.local SRV", "Office 2\\.OG._ipp._tcp.local TXT", "_ipp._tcp.local PTR"]
     );
     assert_eq!(asked("printer.local"), ["printer.local A", "printer.local AAAA"]);
     let any = asked("Office printer");
