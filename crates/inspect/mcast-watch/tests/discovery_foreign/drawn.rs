@@ -118,7 +118,8 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
     let silence = if is_short() && P::LAPSES.is_some() { peers.lapses() } else { Duration::ZERO };
     is_silence_noticed &= silence < TOO_LONG;
     // The number of changes that are drawn.
-    let steps = if silence >= LONG && is_silence_noticed { 2 } else { 4 - u8::from(is_short()) };
+    let is_long = silence >= LONG && is_silence_noticed;
+    let steps = if is_long { 1 } else { 4 - u8::from(is_short()) };
     let remaining = [Change::Restart, Change::Rename];
     let mut changes = [&remaining[..], &[Change::Leave]].concat();
     changes.extend(is_silence_noticed.then_some(Change::Crash));
@@ -132,7 +133,9 @@ pub(crate) fn both_list_the_same<P: Peers>(seed: u64) {
             (0..HOSTS).filter(|number| leaves(&running[*number])).collect()
         } else {
             let drawn = dice.below(HOSTS as u64) as usize;
-            vec![if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn }]
+            let first = if running[drawn].as_ref().is_some_and(stays) { 0 } else { drawn };
+            // Two appear together where there is time for one step.
+            (0..1 + usize::from(is_long)).map(|next| (first + next) % HOSTS).collect()
         };
         let (mut limit, mut is_goodbye, mut whats) = (Duration::ZERO, !numbers.is_empty(), Vec::new());
         for number in numbers {

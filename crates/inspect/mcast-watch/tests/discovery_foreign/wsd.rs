@@ -92,7 +92,7 @@ searcher = ThreadedWSDiscovery()
 searcher.start()
 for line in sys.stdin:
     searcher.clearRemoteServices()
-    found = searcher.searchServices(timeout=2)
+    found = searcher.searchServices(timeout=1)
     lines = []
     for it in found:
         types = " ".join(sorted(kind.getLocalname() for kind in it.getTypes()))

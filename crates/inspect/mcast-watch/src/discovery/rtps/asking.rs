@@ -23,6 +23,8 @@ pub(super) struct RtpsAsking {
     /// The next greeting: of each domain, one by IPv4 and one by IPv6.
     next: usize,
     due: Option<Time>,
+    /// When those that have appeared in a domain are greeted, which cannot know of this participant.
+    newcomers: Option<(Time, u32)>,
     /// What was read of each writer.
     known: Lru<RtpsGuid, ReadWriter>,
     requests: VecDeque<DiscoveryQuestion>,
@@ -52,6 +54,8 @@ impl RtpsAsking {
     /// within a second.
     const BURST: usize = 64;
     const PAUSE: Duration = Duration::from_millis(100);
+    /// Participants that appear within this time are greeted together, in one domain at a time: their announcements may be forged.
+    const NEWCOMERS: Duration = Duration::from_millis(500);
     const MAX_REQUESTS: usize = 256;
     const MAX_WRITERS: usize = 4_096;
     /// A participant that does not send what it has after this number of requests in this time does not receive them.
@@ -67,6 +71,7 @@ impl RtpsAsking {
             domains: (0..Self::FIRST_DOMAINS).collect(),
             next: 0,
             due: None,
+            newcomers: None,
             known: Lru::new(Self::MAX_WRITERS),
             requests: VecDeque::new(),
             count: 0,
@@ -89,8 +94,15 @@ impl RtpsAsking {
         (self.due, self.next) = (Some(now), 0);
     }
 
-    pub(super) const fn due(&self) -> Option<Time> {
-        self.due
+    pub(super) fn due(&self) -> Option<Time> {
+        self.due.into_iter().chain(self.newcomers.map(|(due, _)| due)).min()
+    }
+
+    /// Notes that a participant has appeared in a domain.
+    pub(super) fn add_newcomer(&mut self, domain: u32, now: Time) {
+        if self.due.is_some() && domain <= Self::LAST_DOMAIN {
+            self.newcomers.get_or_insert((now.after(Self::NEWCOMERS), domain));
+        }
     }
 
     /// Notes that there are participants in a domain. A new one is greeted at once.
@@ -176,6 +188,11 @@ impl RtpsAsking {
         if let Some(request) = self.requests.pop_front() {
             return Some(request);
         }
+        if let Some((_, domain)) = self.newcomers.take_if(|(due, _)| *due <= now) {
+            let [v4, v6] = Self::GROUPS.map(|group| self.greeting(domain, group));
+            self.requests.extend(v6);
+            return v4;
+        }
         self.due.filter(|due| *due <= now)?;
         let Some(domain) = self.domains.get(self.next / Self::GROUPS.len()).copied() else {
             (self.due, self.next) = (Some(now.after(Self::INTERVAL)), 0);
@@ -186,6 +203,10 @@ impl RtpsAsking {
         if self.next.is_multiple_of(Self::BURST) {
             self.due = Some(now.after(Self::PAUSE));
         }
+        self.greeting(domain, group)
+    }
+
+    fn greeting(&self, domain: u32, group: IpAddr) -> Option<DiscoveryQuestion> {
         let port = u16::try_from(u32::from(Rtps::FIRST_PORT) + 250 * domain).ok()?;
         Some(DiscoveryQuestion {
             protocol: DiscoveryProtocol::Rtps,

@@ -158,6 +158,9 @@ impl RtpsObserver {
         let domain = description.domain(datagram);
         if let Some(domain) = domain {
             self.asking.add_domain(domain, now);
+            if registry.get(&key).is_none() {
+                self.asking.add_newcomer(domain, now);
+            }
         }
         let lease = description.lease.unwrap_or(Some(Self::LEASE));
         let lease = lease.unwrap_or(Self::MAX_LEASE).min(Self::MAX_LEASE);

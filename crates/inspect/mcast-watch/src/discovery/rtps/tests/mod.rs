@@ -196,6 +196,19 @@ fn program_that_asks_requests_what_heartbeats_offer() {
         assert_eq!(unanswered(&mut bench), expected);
         while question(&mut bench).is_some() {}
     }
+    // Participants that appear are greeted soon, together, and one that is known is not.
+    bench.wait(0.5);
+    while question(&mut bench).is_some() {}
+    for (numbers, greeted) in [([3, 4], 1), ([3, 4], 0), ([4, 5], 1)] {
+        for number in numbers {
+            bench.datagram("10.0.0.3:40000", GROUP, &DdsSample::participant(number).bytes());
+        }
+        assert_eq!(question(&mut bench), None);
+        bench.wait(0.5);
+        let greetings: Vec<_> = std::iter::from_fn(|| question(&mut bench)).collect();
+        assert_eq!(greetings.len(), 2 * greeted, "{greetings:?}");
+        assert!(greetings.iter().all(|it| it.destination.port() == 7400), "{greetings:?}");
+    }
     // A new domain is greeted at once.
     bench.datagram("10.0.0.2:40000", "239.255.0.1:12400", &DdsSample::participant(2).bytes());
     assert_eq!(question(&mut bench).unwrap().destination.port(), 12_400);
