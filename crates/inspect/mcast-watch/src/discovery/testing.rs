@@ -107,6 +107,7 @@ pub(super) struct DdsSample {
     pub(super) prefix: [u8; 12],
     pub(super) vendor: u16,
     writer: u32,
+    pub(super) sequence: u8,
     parameters: Vec<u8>,
     is_gone: bool,
 }
@@ -125,7 +126,14 @@ impl DdsSample {
     }
 
     fn new(number: u8, writer: u32) -> Self {
-        Self { prefix: [number; 12], vendor: 0x0110, writer, parameters: Vec::new(), is_gone: false }
+        Self {
+            prefix: [number; 12],
+            vendor: 0x0110,
+            writer,
+            sequence: 1,
+            parameters: Vec::new(),
+            is_gone: false,
+        }
     }
 
     fn guid(self, id: u16, entity: u32) -> Self {
@@ -200,7 +208,7 @@ impl DdsSample {
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut body = vec![0, 0, 16, 0, 0, 0, 0, 0];
         body.extend(self.writer.to_be_bytes());
-        body.extend([0, 0, 0, 0, 1, 0, 0, 0]);
+        body.extend([0, 0, 0, 0, self.sequence, 0, 0, 0]);
         let mut flags = 1 | 4;
         if self.is_gone {
             flags |= 2;

@@ -32,6 +32,8 @@ topics = {name: Topic(participant, name, Sample) for name in {arg[2:] for arg in
 ends = [(DataWriter if arg[0] == "w" else DataReader)(participant, topics[arg[2:]]) for arg in sys.argv[2:]]
 print(participant.guid, flush=True)
 sys.stdin.read()
+# Says goodbye.
+del ends, topics, participant
 "#;
 
 /// Prints its own identity, and for each line that it reads what it sees.
@@ -189,7 +191,14 @@ fn both_list_the_same(seed: u64) {
         }
         if dice.chance(0.5) && !nodes.is_empty() {
             let gone = dice.below(nodes.len() as u64) as usize;
-            assert!(nodes.remove(gone).child.wait().unwrap().success());
+            let mut node = nodes.remove(gone).child;
+            // One that crashes is listed until its lease of 10 s ends.
+            if !is_short() && dice.chance(0.5) {
+                node.signal(9).unwrap();
+                node.wait().unwrap();
+            } else {
+                assert!(node.wait().unwrap().success());
+            }
         } else {
             nodes.push(node(&hosts[dice.below(2) as usize], &python, domain, &draw_ends(&mut dice)));
         }

@@ -9,7 +9,8 @@ use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix, RtpsVendor};
 
 use super::super::entry::{DiscoveryProtocol, UntrustedText};
 use super::super::registry::Registry;
-use super::super::{DiscoveryDatagram, DiscoveryQuestion};
+use super::super::{DiscoveryDatagram, DiscoveryPlace, DiscoveryQuestion};
+use super::ParticipantPlace;
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -25,8 +26,8 @@ pub(super) struct RtpsAsking {
     due: Option<Time>,
     /// When those that have appeared in a domain are greeted, which cannot know of this participant.
     newcomers: Option<(Time, u32)>,
-    /// What was read of each writer.
-    known: Lru<RtpsGuid, ReadWriter>,
+    /// What was read of each writer, by the network.
+    known: Lru<(DiscoveryPlace, RtpsGuid), ReadWriter>,
     requests: VecDeque<DiscoveryQuestion>,
     count: u32,
 }
@@ -38,6 +39,8 @@ struct ReadWriter {
     last: u64,
     /// When the next one was first requested, and how often since.
     requested: Option<(Time, u32)>,
+    /// Whether its participant has departed since.
+    has_departed: bool,
 }
 
 impl RtpsAsking {
@@ -115,27 +118,44 @@ impl RtpsAsking {
         }
     }
 
-    /// Notes a change that arrived from a writer of discovery.
-    pub(super) fn received(&mut self, data: &RtpsData<'_>) {
+    /// Notes a change that arrived from a writer of discovery; returns `false` if it was known before. What is repeated late, after the
+    /// goodbye that followed it, is not there any more.
+    pub(super) fn received(&mut self, place: DiscoveryPlace, data: &RtpsData<'_>) -> bool {
         if self.due.is_none() {
-            return;
+            return true;
         }
-        let (known, _) = self.known.touch(data.writer, ReadWriter::default);
+        let (known, _) = self.known.touch((place, data.writer), ReadWriter::default);
         known.requested = None;
+        let is_new = data.sequence > known.last;
         if data.sequence == known.last.saturating_add(1) {
             known.last = data.sequence;
+        }
+        is_new
+    }
+
+    /// Notes that a participant has departed: what it repeats late is not there any more.
+    pub(super) fn note_departure(&mut self, participant: ParticipantPlace) {
+        for writer in writers(participant) {
+            self.known.get_mut(&writer).into_iter().for_each(|known| known.has_departed = true);
+        }
+    }
+
+    /// Forgets what was read of a participant that has appeared, if it had departed before: it starts again.
+    pub(super) fn note_appearance(&mut self, participant: ParticipantPlace) {
+        for writer in writers(participant) {
+            if self.known.get(&writer).is_some_and(|known| known.has_departed) {
+                self.known.remove(&writer);
+            }
         }
     }
 
     /// Returns a remark on a participant that does not send what is requested of it.
-    pub(super) fn unanswered(&self, now: Time, participant: RtpsPrefix) -> Option<UntrustedText> {
-        let is_unanswered =
-            [RtpsGuid::PUBLICATIONS_WRITER, RtpsGuid::SUBSCRIPTIONS_WRITER].iter().any(|entity| {
-                let writer = RtpsGuid { prefix: participant, entity: *entity };
-                self.known.get(&writer).and_then(|known| known.requested).is_some_and(|(since, count)| {
-                    count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED
-                })
-            });
+    pub(super) fn unanswered(&self, now: Time, participant: ParticipantPlace) -> Option<UntrustedText> {
+        let is_unanswered = writers(participant).iter().any(|writer| {
+            self.known.get(writer).and_then(|known| known.requested).is_some_and(|(since, count)| {
+                count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED
+            })
+        });
         is_unanswered.then(|| "requests by unicast for its readers and writers".into())
     }
 
@@ -168,7 +188,7 @@ impl RtpsAsking {
                 registry.counts.refused += 1;
                 return;
             }
-            let (known, _) = self.known.touch(writer, ReadWriter::default);
+            let (known, _) = self.known.touch((datagram.place, writer), ReadWriter::default);
             // What is gone cannot be requested.
             known.last = known.last.max(first.saturating_sub(1)).min(last.max(first.saturating_sub(1)));
             let (since, count) = known.requested.unwrap_or((now, 0));
@@ -215,4 +235,10 @@ impl RtpsAsking {
             payload: self.own.greeting(domain, group, &Self::NAME, Self::LEASE).to_vec(),
         })
     }
+}
+
+/// Returns the two writers by which a participant states its readers and writers.
+fn writers((place, prefix): ParticipantPlace) -> [(DiscoveryPlace, RtpsGuid); 2] {
+    [RtpsGuid::PUBLICATIONS_WRITER, RtpsGuid::SUBSCRIPTIONS_WRITER]
+        .map(|entity| (place, RtpsGuid { prefix, entity }))
 }

@@ -115,6 +115,7 @@ impl RtpsObserver {
     /// Removes the readers and writers of a participant that is gone.
     fn forget(&mut self, place: &ParticipantPlace, registry: &mut Registry, reason: DepartureReason) {
         let Some(participant) = self.participants.remove(place) else { return };
+        self.asking.note_departure(*place);
         for entity in participant.endpoints {
             registry.depart(&key(place.0, RtpsGuid { prefix: place.1, entity }.to_string()), reason);
         }
@@ -130,7 +131,7 @@ impl RtpsObserver {
         let is_lasting = now.since(participant.first_seen) >= Registry::LASTING;
         let key = key(place.0, place.1.to_string());
         registry.renew(now, &key, participant.lease);
-        registry.set_field(&key, DdsObstacle::UNANSWERED, self.asking.unanswered(now, place.1));
+        registry.set_field(&key, DdsObstacle::UNANSWERED, self.asking.unanswered(now, place));
         if is_lasting {
             self.participants.prove(&place);
         }
@@ -156,12 +157,11 @@ impl RtpsObserver {
             return;
         }
         let domain = description.domain(datagram);
-        if let Some(domain) = domain {
-            self.asking.add_domain(domain, now);
-            if registry.get(&key).is_none() {
-                self.asking.add_newcomer(domain, now);
-            }
+        if registry.get(&key).is_none() {
+            self.asking.note_appearance(place);
+            domain.into_iter().for_each(|domain| self.asking.add_newcomer(domain, now));
         }
+        domain.into_iter().for_each(|domain| self.asking.add_domain(domain, now));
         let lease = description.lease.unwrap_or(Some(Self::LEASE));
         let lease = lease.unwrap_or(Self::MAX_LEASE).min(Self::MAX_LEASE);
         let participant = self.participant(now, place, registry);
@@ -214,7 +214,7 @@ impl RtpsObserver {
             announced.add(locator_name(*usage), locator);
         }
         announced.add("lease", format_args!("{} s", lease.as_secs_f64()));
-        announced.add_some(DdsObstacle::UNANSWERED, self.asking.unanswered(now, prefix));
+        announced.add_some(DdsObstacle::UNANSWERED, self.asking.unanswered(now, place));
         registry.announce(now, announced);
     }
 
@@ -307,7 +307,7 @@ impl Observer for RtpsObserver {
                 RtpsGuid::SUBSCRIPTIONS_WRITER => Some(false),
                 _ => continue,
             };
-            self.asking.received(&data);
+            let is_new = self.asking.received(datagram.place, &data);
             let description = Description::of(&message, &data);
             let Some(guid) = description.guid else {
                 registry.counts.malformed += 1;
@@ -316,6 +316,7 @@ impl Observer for RtpsObserver {
             match kind {
                 None if RtpsAsking::is_question(guid.prefix, description.vendor, description.name) => {}
                 None => self.announce_participant(now, datagram, guid.prefix, &description, registry),
+                Some(_) if !is_new => {}
                 Some(is_writer) => {
                     self.announce_endpoint(now, datagram, guid, is_writer, &description, registry);
                 }

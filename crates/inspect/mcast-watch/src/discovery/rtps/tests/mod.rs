@@ -215,6 +215,23 @@ fn program_that_asks_requests_what_heartbeats_offer() {
 }
 
 #[test]
+fn topic_that_is_repeated_after_its_goodbye_is_not_there_until_its_participant_appears_again() {
+    let mut bench = Bench::new();
+    bench.table.ask(bench.now);
+    let (there, topic) = (robot(), DdsSample::writer(1, 0x103, "rt/chatter"));
+    let mut gone = topic.clone().gone();
+    gone.sequence = 2;
+    let send = |bench: &mut Bench, samples: &[&DdsSample]| {
+        samples.iter().for_each(|it| bench.datagram("10.0.0.1:40000", GROUP, &it.bytes()));
+        bench.names(RTPS)
+    };
+    assert_eq!(send(&mut bench, &[&there, &topic, &topic]), ["robot", "rt/chatter"]);
+    assert_eq!(send(&mut bench, &[&gone, &topic]), ["robot"]);
+    assert_eq!(send(&mut bench, &[&there.clone().gone(), &topic]), [""; 0]);
+    assert_eq!(send(&mut bench, &[&there, &topic]), ["robot", "rt/chatter"]);
+}
+
+#[test]
 fn questions_of_other_programs_are_not_participants() {
     let asked = || {
         let mut bench = Bench::new();
