@@ -82,7 +82,7 @@ impl GroupObserver {
         self.members.observe(origin, message);
         if lapse(&self.members) < before {
             // Once for all that arrive by then, because any host can send queries.
-            self.due.get_or_insert(now.after(Self::REPEAT));
+            self.due.get_or_insert_with(|| now.after(Self::REPEAT));
         }
         let mut changed = |group: A| {
             let address = group.into();

@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
     #[arg(long = "protocol", value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocols(), hide_possible_values = true)]
     protocols: Vec<DiscoveryProtocol>,
 
-    /// Send queries as well, in protocols that have them (mDNS, SSDP, WS-Discovery, DDS, PTP, CoAP, KNX, Art-Net)
+    /// Send queries as well, in protocols that have them (mDNS, SSDP, WS-Discovery, DDS, PTP, CoAP, KNX, Art-Net; LLMNR with
+    /// --resolve)
     #[arg(long, conflicts_with = "read")]
     ask: bool,
 

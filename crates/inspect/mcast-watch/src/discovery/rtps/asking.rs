@@ -104,7 +104,7 @@ impl RtpsAsking {
     /// Notes that a participant has appeared in a domain.
     pub(super) fn add_newcomer(&mut self, domain: u32, now: Time) {
         if self.due.is_some() && domain <= Self::LAST_DOMAIN {
-            self.newcomers.get_or_insert((now.after(Self::NEWCOMERS), domain));
+            self.newcomers.get_or_insert_with(|| (now.after(Self::NEWCOMERS), domain));
         }
     }
 
