@@ -238,12 +238,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
     // It examines this machine with the rights of the doctor.
     let token = arguments.show.web_token_file.as_deref().map(|path| read_token(path, console)).transpose()?;
-    let page = arguments
-        .show
-        .web
-        .as_ref()
-        .map(|address| address.bind(&arguments.show.web_host, token))
-        .transpose()?;
+    let TopOutput { web, web_host, .. } = &arguments.show;
+    let page = web.as_ref().map(|address| address.bind(web_host, token)).transpose()?;
     let keys = arguments.input.keys(console)?;
     let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.

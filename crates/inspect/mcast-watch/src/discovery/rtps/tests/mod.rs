@@ -137,7 +137,7 @@ fn heartbeats_to_the_group_are_answered_with_no_more_bytes_than_their_participan
         bench.datagram("10.0.0.1:40000", GROUP, &offered);
         sent += offered.len();
         for request in requests(&mut bench) {
-            // For that participant: others would not know whom it is for.
+            // With the name of that participant, without which others would read it, too.
             assert_eq!(request[20..36], [&[0x0e, 1, 12, 0], &[1; 12][..]].concat());
             (received, count) = (received + request.len(), count + 1);
         }
