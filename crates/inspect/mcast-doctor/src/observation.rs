@@ -527,6 +527,18 @@ impl Interest<'_> {
         self.socket.map(|socket| socket.owner.as_str())
     }
 
+    /// Returns whether its program has a socket for each of several interfaces on which it has joined the group, as relays have:
+    /// each receives for the others, and nothing need arrive on all of the interfaces.
+    pub(crate) fn is_relayed(&self, all: &[Interest<'_>]) -> bool {
+        let inode = |interest: &Interest<'_>| interest.socket.map(|socket| socket.inode);
+        all.iter().any(|other| {
+            other.address() == self.address()
+                && other.owner() == self.owner()
+                && other.interface != self.interface
+                && inode(other) != inode(self)
+        })
+    }
+
     /// Returns the protocol that reports the group.
     pub(crate) fn protocol(&self) -> &'static str {
         protocol(self.family())

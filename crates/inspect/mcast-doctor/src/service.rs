@@ -67,6 +67,8 @@ pub(crate) struct ServiceSearch {
     pub(crate) own: Vec<Discovered>,
     /// The programs of this machine that have ports of the DDS domain open.
     pub(crate) own_programs: BTreeSet<String>,
+    /// Whether these are known to have joined no group on a network.
+    pub(crate) is_own_restricted: bool,
     /// The interfaces that were listened on.
     pub(crate) listened_on: Vec<InterfaceIndex>,
     pub(crate) listened: Duration,

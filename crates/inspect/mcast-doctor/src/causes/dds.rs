@@ -9,7 +9,7 @@ use mcast_watch::discovery::{
     dds_obstacles,
 };
 
-use super::services::{Judgement, Reach, title};
+use super::services::{Judgement, title};
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::remedies::{self, AnswerPort};
@@ -55,7 +55,7 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
         match (beside.is_empty(), own.is_empty()) {
             (false, _) => found.extend(between(judgement, participant, &beside, &all, &topics)),
             (true, false) => found.push(elsewhere(judgement, participant, &own)),
-            (true, true) if search.own_programs.is_empty() => {}
+            (true, true) if search.own_programs.is_empty() || !search.is_own_restricted => {}
             (true, true) => found.push(nowhere(judgement, participant)),
         }
         found.extend(unanswered(judgement, participant));
@@ -100,6 +100,19 @@ pub(super) fn without_topics(judgement: &Judgement<'_>, here: &[&Discovered]) ->
     };
     let is_asked = judgement.search.target.is_dds();
     here.iter().filter(|_| is_asked).filter(is_silent).map(question).collect()
+}
+
+/// Returns the open question what the programs of this machine announce that were not heard: Cyclone DDS announces itself every 8 s,
+/// or every 30 s.
+pub(super) fn unheard(judgement: &Judgement<'_>) -> Option<OpenQuestion> {
+    let search = judgement.search;
+    let is_open = search.own.is_empty() && !search.own_programs.is_empty() && !search.is_own_restricted;
+    let what = format!("what {} of this machine announces", list(&search.own_programs));
+    let why = format!(
+        "it has ports of the domain open, and did not announce itself in {:.1} s; listen longer, with `-W 30s`",
+        search.listened.as_secs_f64()
+    );
+    is_open.then(|| OpenQuestion::new(what, why).with_effect(Effect::NoAnswer))
 }
 
 /// Returns the open question which topics participants with a domain tag have, where a topic is looked for.
@@ -487,13 +500,12 @@ fn advise(finding: Finding, setting: DdsSetting) -> Finding {
 }
 
 impl Judgement<'_> {
-    fn is_own(&self, entry: &Discovered) -> bool {
+    pub(super) fn is_own(&self, entry: &Discovered) -> bool {
         entry.source.ip().is_some_and(|source| self.observation.after.is_own(source))
     }
 
     fn is_reached(&self, announced_by: &Discovered, address: IpAddr) -> bool {
-        let reach = self.reach(announced_by, address);
-        matches!(reach, Reach::OnLink | Reach::LinkLocal | Reach::Routed(_) | Reach::Unknown)
+        self.reach(announced_by, address).is_good()
     }
 
     pub(super) fn own_addresses_on(
@@ -706,6 +718,13 @@ mod tests {
         assert_eq!(report.findings[0].id, Id::AnnouncedElsewhere);
         assert!(report.findings[0].cause.contains("talker (7) of this machine"), "{report:#?}");
         assert_eq!(report_of(vec![pc()]).findings, []);
+        let unheard = ServiceSearch { is_own_restricted: false, ..searched(Vec::new()) };
+        let report = super::super::services::report(&host(), &unheard);
+        assert_eq!(
+            (report.findings.as_slice(), report.verdict()),
+            (&[][..], crate::Verdict::Unknown),
+            "{report:#?}"
+        );
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{Evidence, EvidenceKind, ExplainedFlow};
 pub(super) const INCOMING: [(Layer, Hook); 3] =
     [(Layer::Device, Hook::Ingress), (Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];
 
+/// The hooks that a packet passes which this machine forwards.
+pub(super) const FORWARDED: [(Layer, Hook); 3] =
+    [(Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Forward), (Layer::Ip, Hook::Postrouting)];
+
 /// The hooks that a datagram of this machine passes until it is on the wire.
 pub(crate) const OUTGOING: [(Layer, Hook); 3] =
     [(Layer::Ip, Hook::Output), (Layer::Ip, Hook::Postrouting), (Layer::Device, Hook::Egress)];

@@ -477,8 +477,13 @@ fn judge(observation: &Observation, interests: &[Interest<'_>]) -> Option<Findin
 fn others(observation: &Observation) -> Vec<Finding> {
     let Some(trial) = observation.trial() else { return Vec::new() };
     let judged = trial.other_sockets.iter().filter_map(|socket| {
-        let same = socket.interests().filter(|interest| interest.address() == trial.membership.address);
-        let mismatch = Mismatch::of(observation, &same.collect::<Vec<_>>())?;
+        let is_same = |interest: &Interest<'_>| interest.address() == trial.membership.address;
+        let same: Vec<_> = socket.interests().filter(is_same).collect();
+        let all: Vec<_> = trial.other_sockets.iter().flat_map(ProgramSocket::interests).collect();
+        if same.iter().any(|interest| interest.is_relayed(&all)) {
+            return None;
+        }
+        let mismatch = Mismatch::of(observation, &same)?;
         // Where another program has joined, this one may be meant for another network.
         let key = &mismatch.flow.key;
         let severity = match observation.before.is_joined(key.group, key.interface) {
@@ -745,6 +750,17 @@ mod tests {
         assert_eq!(findings[0].subject.program.as_deref(), Some("player (7)"));
         assert_eq!(findings[0].severity, Severity::Warning);
         assert_eq!(findings[0].remedies[0].command().unwrap(), "mcast doctor --port 5000");
+    }
+
+    #[test]
+    fn relay_with_a_socket_for_each_interface_is_not_at_fault() {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+        observation.before.joined = observation.after.joined.clone();
+        observation.trial_mut().other_sockets =
+            vec![socket(ETH1), ProgramSocket { inode: 99, ..socket(ETH0) }];
+        assert_eq!(joined_other_interface(&observation), []);
+        observation.trial_mut().other_sockets[1].owner = "another (8)".into();
+        assert_eq!(joined_other_interface(&observation).len(), 1, "another program");
     }
 
     /// A member on `eth0` beside the doctor, or none, and a program that has joined on `eth1`, or nowhere.

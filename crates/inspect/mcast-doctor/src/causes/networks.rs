@@ -45,6 +45,9 @@ pub(super) const CONTAINER_BRIDGE: Cause = Cause::new(Check::Observation(contain
 fn container_bridge(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let is_silent = |interest: &&Interest<'_>| {
+        if interest.is_relayed(&interests) {
+            return false;
+        }
         let arrives = observation.wire.incoming(interest.group.addr()).next().is_some();
         // A program may receive what this machine sends itself.
         let is_read = observation.expected_flows().iter().any(|flow| {
@@ -272,6 +275,20 @@ mod tests {
         observation.after.gateways = vec!["eth0".into()];
         observation.after.machine.container = Some("/.dockerenv".into());
         assert_eq!(container_bridge(&observation)[0].severity, Severity::Warning);
+    }
+
+    #[test]
+    fn relay_in_a_container_is_not_at_fault_for_what_nobody_sends() {
+        let relay = [(ETH0, 1), (ETH1, 2)].map(|(interface, inode)| {
+            let socket = joined_socket(interface, mcast::SourceFilter::ANY);
+            crate::observation::ProgramSocket { inode, ..socket }
+        });
+        let mut observation = program(relay.into(), Vec::new());
+        let link = &mut observation.after.links[1];
+        (link.peer_elsewhere, link.kind) = (true, Some("veth".into()));
+        observation.after.gateways = vec!["eth0".into()];
+        observation.after.machine.container = Some("/.dockerenv".into());
+        assert_eq!(container_bridge(&observation), []);
     }
 
     #[test]

@@ -211,6 +211,19 @@ fn unseen_legs(observation: &Observation, flow: &Flow) -> Option<String> {
     (!names.is_empty() && !route.to.is_empty()).then_some(names)
 }
 
+/// Returns the setting by which a machine forwards what is sent to hosts in its other networks.
+const fn forwarding_setting(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "net.ipv4.ip_forward",
+        Family::V6 => "net.ipv6.conf.all.forwarding",
+    }
+}
+
+/// Returns whether this machine forwards what is sent to hosts in its other networks.
+pub(super) fn is_router(observation: &Observation, family: Family) -> bool {
+    observation.after.number(forwarding_setting(family)).is_some_and(|value| value != 0)
+}
+
 /// Judges a machine that routes no groups, or has one interface that does, so that there is nowhere to forward to: whether it is a
 /// router that should forward them.
 fn without_routing(
@@ -220,11 +233,6 @@ fn without_routing(
     is_enabled: bool,
 ) -> Option<Finding> {
     let family = Family::of(flow.key.group);
-    let setting = match family {
-        Family::V4 => "net.ipv4.ip_forward",
-        Family::V6 => "net.ipv6.conf.all.forwarding",
-    };
-    let is_router = observation.after.number(setting).is_some_and(|value| value != 0);
     let others: Vec<_> = observation
         .after
         .links
@@ -238,7 +246,7 @@ fn without_routing(
         .collect();
     // Hosts of containers forward as well, but they do not route between networks.
     let names: Vec<_> = others.iter().filter(|link| link.bridge.is_none()).map(|link| link.name()).collect();
-    if !is_router || names.is_empty() {
+    if !is_router(observation, family) || names.is_empty() {
         return None;
     }
     let member = member(observation, flow);
@@ -270,7 +278,7 @@ fn without_routing(
         (false, _) => "all",
     };
     let finding = finding(observation, flow, arrives, severity, cause)
-        .evidence(EvidenceKind::Setting, setting, 1)
+        .evidence(EvidenceKind::Setting, forwarding_setting(family), 1)
         .evidence(EvidenceKind::Setting, interface_setting(family, disabled, "mc_forwarding"), 0);
     Some(finding)
 }

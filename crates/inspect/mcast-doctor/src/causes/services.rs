@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use mcast::InterfaceIndex;
 use mcast::interface::InterfaceAddress;
+use mcast::{Family, InterfaceIndex};
 use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource};
 
-use super::filter_rules::{INCOMING, OUTGOING, Suspects, certain_drop};
+use super::filter_rules::{FORWARDED, INCOMING, OUTGOING, Suspects, certain_drop};
+use super::no_multicast_route::is_router;
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::netfilter::KnownPacket;
@@ -58,6 +59,8 @@ pub(super) enum Reach {
     LinkLocal,
     /// Behind a router.
     Routed(InterfaceIndex),
+    /// In the network of another interface, from which the announcement was carried here.
+    Carried(InterfaceIndex),
     /// In the network of another interface.
     OtherNetwork(InterfaceIndex),
     /// In the network where it was announced, but a route leads to another interface.
@@ -69,6 +72,12 @@ pub(super) enum Reach {
     NoRoute,
     /// It was not looked up.
     Unknown,
+}
+
+impl Reach {
+    pub(super) const fn is_good(&self) -> bool {
+        matches!(self, Self::OnLink | Self::LinkLocal | Self::Routed(_) | Self::Carried(_) | Self::Unknown)
+    }
 }
 
 pub(super) struct Judgement<'a> {
@@ -114,6 +123,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
     };
     report.open_questions.extend(super::dds::without_topics(&judgement, &here));
     let is_found = !here.is_empty();
+    report.open_questions.extend(super::dds::unheard(&judgement));
     report.open_questions.extend(super::dds::tagged(&judgement).filter(|_| !is_found));
     report.open_questions.extend(search.gaps.iter().map(|gap| {
         // What was not seen matters only if the name was not found.
@@ -282,7 +292,7 @@ impl Judgement<'_> {
     pub(super) fn reach(&self, entry: &Discovered, address: IpAddr) -> Reach {
         let machine = &self.observation.after;
         let announced_on = entry.key.place.interface;
-        let is_foreign = entry.source.ip().is_none_or(|source| !machine.is_own(source));
+        let is_foreign = !self.is_own(entry);
         let having = |wanted: &dyn Fn(&InterfaceAddress) -> bool| {
             let has = |link: &&crate::snapshot::Link| link.interface.addresses.iter().any(wanted);
             let mut links: Vec<_> =
@@ -290,6 +300,18 @@ impl Judgement<'_> {
             // The network of the announcement, if several have the address.
             links.sort_by_key(|index| *index != announced_on);
             links.first().copied()
+        };
+        let is_accepted = |port| {
+            let connection = self.search.connections.get(&SocketAddr::new(address, port));
+            connection == Some(&Connection::Accepted)
+        };
+        // A relay of this machine announces what is in another of its networks, and others may copy announcements unchanged.
+        let is_there = |interface| {
+            let is_same = |other: &&Discovered| {
+                (other.key.protocol, &other.key.id) == (entry.key.protocol, &entry.key.id)
+            };
+            let mut there = self.search.found.iter().filter(is_same);
+            !is_foreign || there.any(|other| other.key.place.interface == interface && !self.is_own(other))
         };
         if address.is_loopback() {
             return if is_foreign { Reach::Loopback } else { Reach::OnLink };
@@ -303,6 +325,8 @@ impl Judgement<'_> {
             return Reach::LinkLocal;
         }
         match having(&|own| own.contains(address)) {
+            Some(interface) if interface != announced_on && is_there(interface) => Reach::Carried(interface),
+            _ if entry.port.is_some_and(is_accepted) => Reach::OnLink,
             Some(interface) if interface != announced_on => Reach::OtherNetwork(interface),
             // A route to the host, or a rule, may lead into a tunnel.
             Some(_) => match self.observation.source_routes.get(&address) {
@@ -370,10 +394,7 @@ impl Judgement<'_> {
     }
 
     fn bad_addresses(&self, entry: &Discovered, reach: &[(IpAddr, Reach)]) -> Option<Finding> {
-        let is_good = |reach: &Reach| {
-            matches!(reach, Reach::OnLink | Reach::LinkLocal | Reach::Routed(_) | Reach::Unknown)
-        };
-        let bad: Vec<_> = reach.iter().filter(|(_, reach)| !is_good(reach)).collect();
+        let bad: Vec<_> = reach.iter().filter(|(_, reach)| !reach.is_good()).collect();
         if bad.is_empty() {
             return None;
         }
@@ -403,7 +424,7 @@ impl Judgement<'_> {
             false => "",
         };
         let reasons: Vec<_> = bad.iter().map(why).collect();
-        let good = reach.iter().filter(|(_, reach)| is_good(reach)).map(|(address, _)| address);
+        let good = reach.iter().filter(|(_, reach)| reach.is_good()).map(|(address, _)| address);
         let good: Vec<_> = good.collect();
         let (severity, effect) = match good.as_slice() {
             [] => (Severity::Fault, "no program on this machine can connect".to_owned()),
@@ -498,13 +519,36 @@ impl Judgement<'_> {
         Some((finding.with_all_evidence(suspects.evidence(self.observation)), rule))
     }
 
-    /// The packet filter of this machine drops connections to an address.
-    fn dropped_connection(&self, entry: &Discovered, to: SocketAddr) -> Option<(SocketAddr, Suspects)> {
-        let (interface, device) = (entry.key.place.interface, self.name(entry.key.place.interface));
-        let own = self.own_addresses_on(interface).find(|own| own.is_ipv4() == to.is_ipv4())?;
-        let packet = KnownPacket::connection(own, to).leaving_by(interface, &device);
-        let rule = certain_drop(self.observation, &packet, &OUTGOING, &device)?;
-        Some((to, Suspects::certain(vec![rule])))
+    /// The packet filter of this machine drops connections to an address: those of its own programs, or those from the network in
+    /// which a relay announces it.
+    fn dropped_connection(
+        &self,
+        entry: &Discovered,
+        (to, connection): (SocketAddr, &Connection),
+    ) -> Option<(String, Suspects)> {
+        let here = entry.key.place.interface;
+        let (there, is_forwarded) = match self.reach(entry, to.ip()) {
+            Reach::Carried(there) => (there, is_router(self.observation, Family::of(to.ip()))),
+            _ => (here, false),
+        };
+        let device = self.name(there);
+        let packet = |from| {
+            let own = self.own_addresses_on(from).find(|own| own.is_ipv4() == to.is_ipv4())?;
+            Some(KnownPacket::connection(own, to).leaving_by(there, &device))
+        };
+        let dropped = |packet: &KnownPacket, places, what| {
+            let rule = certain_drop(self.observation, packet, places, &device)?;
+            Some((what, Suspects::certain(vec![rule])))
+        };
+        let forwarded = || {
+            let packet = packet(here).filter(|_| is_forwarded)?.arriving_on(here, &self.name(here));
+            dropped(&packet, &FORWARDED, format!("{to} from {}", self.name(here)))
+        };
+        let own = || {
+            let packet = packet(there).filter(|_| *connection != Connection::Accepted)?;
+            dropped(&packet, &OUTGOING, to.to_string())
+        };
+        forwarded().or_else(own)
     }
 
     /// It is announced, and its port does not take connections.
@@ -515,7 +559,10 @@ impl Judgement<'_> {
             Some((address, self.search.connections.get(&address)?))
         });
         let tried: Vec<_> = tried.collect();
-        if tried.is_empty() || tried.iter().any(|(_, connection)| **connection == Connection::Accepted) {
+        let dropped: Vec<_> =
+            tried.iter().filter_map(|tried| self.dropped_connection(entry, *tried)).collect();
+        let is_accepted = tried.iter().any(|(_, connection)| **connection == Connection::Accepted);
+        if tried.is_empty() || (is_accepted && dropped.len() < tried.len()) {
             return None;
         }
         let refused = tried.iter().filter(|(_, connection)| **connection == Connection::Refused);
@@ -527,8 +574,7 @@ impl Judgement<'_> {
                 finding.evidence(EvidenceKind::Answer, address.to_string(), connection.to_string())
             })
         };
-        let dropped = tried.iter().find_map(|(address, _)| self.dropped_connection(entry, *address));
-        if let Some((address, suspects)) = dropped {
+        if let Some((address, suspects)) = dropped.first() {
             let cause = format!(
                 "{} is announced, and the packet filter of this machine drops connections to {address}: {}.",
                 title(entry),
@@ -592,7 +638,8 @@ mod tests {
     use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace};
 
     use super::*;
-    use crate::causes::fixtures::{ETH0, ETH1, machine};
+    use crate::causes::fixtures::{ETH0, ETH1, machine, ruleset};
+    use crate::netfilter::{Hook, RuleEffect};
     use crate::service::ServiceTarget;
     use crate::snapshot::Snapshot;
 
@@ -619,6 +666,7 @@ mod tests {
             others: Vec::new(),
             own: Vec::new(),
             own_programs: BTreeSet::new(),
+            is_own_restricted: true,
             listened_on: vec![ETH0, ETH1],
             listened: Duration::from_secs(5),
             wrong_ports: 0,
@@ -726,6 +774,59 @@ mod tests {
             observation.source_routes.insert("10.9.0.77".parse().unwrap(), Some(interface));
             assert_eq!(judged(&observation, vec![printer(ETH0, &["10.9.0.77"])]).len(), expected);
         }
+    }
+
+    /// A relay or reflector of this machine announces with an address of this machine what is in another of its networks; a copier
+    /// keeps the source.
+    #[test]
+    fn what_this_machine_carries_from_another_of_its_networks_is_healthy() {
+        let carried = |source: [u8; 4]| {
+            let mut copy = printer(ETH0, &["172.17.0.5"]);
+            copy.source = DiscoverySource::Ip((source, 5353).into());
+            copy
+        };
+        let original = || {
+            let mut entry = carried([172, 17, 0, 5]);
+            entry.key.place.interface = ETH1;
+            entry
+        };
+        assert_eq!(judged(&host(), vec![carried([10, 9, 0, 2])]), []);
+        assert_eq!(judged(&host(), vec![carried([172, 17, 0, 5]), original()]), []);
+        let fault = [("unreachable-address", Severity::Fault)];
+        assert_eq!(judged(&host(), vec![carried([172, 17, 0, 5])]), fault);
+        // Here, this machine has carried it to the other network, which shows nothing.
+        let mut carried_there = original();
+        carried_there.source = DiscoverySource::Ip(([172, 17, 0, 1], 5353).into());
+        assert_eq!(judged(&host(), vec![carried([10, 9, 0, 77]), carried_there]), fault);
+    }
+
+    #[test]
+    fn an_address_that_accepts_connections_is_not_unreachable() {
+        let outcome = |connection| {
+            let connections = [("172.17.0.5:631".parse().unwrap(), connection)].into();
+            let found = vec![printer(ETH0, &["172.17.0.5"])];
+            ids(&report(&host(), &ServiceSearch { connections, ..search(found) }))
+        };
+        assert_eq!(outcome(Connection::Accepted), []);
+        assert_eq!(outcome(Connection::Silent), [("unreachable-address", Severity::Fault)]);
+    }
+
+    /// This machine connects, and hosts on `eth0` do not if it forwards for them.
+    #[test]
+    fn a_rule_between_the_networks_of_a_gateway_is_named() {
+        let outcome = |forwards| {
+            let mut copy = printer(ETH0, &["172.17.0.5"]);
+            copy.source = DiscoverySource::Ip(([10, 9, 0, 2], 5353).into());
+            let mut observation = host();
+            observation.after.settings.insert("net.ipv4.ip_forward".into(), forwards);
+            observation.after.ruleset = ruleset(Hook::Forward, RuleEffect::Drop, None);
+            let connections = [("172.17.0.5:631".parse().unwrap(), Connection::Accepted)].into();
+            report(&observation, &ServiceSearch { connections, ..search(vec![copy]) })
+        };
+        let report = outcome("1".to_owned());
+        assert_eq!(ids(&report), [("service-silent", Severity::Fault)]);
+        assert!(report.findings[0].cause.contains("connections to 172.17.0.5:631 from eth0"), "{report:#?}");
+        assert_eq!(ids(&outcome("0".to_owned())), []);
     }
 
     #[test]

@@ -154,10 +154,11 @@ fn finish(
         |entry: &Discovered| !is_own(machine, entry) && entry.key.protocol != DiscoveryProtocol::Traffic;
     let is_own_dds = |entry: &&Discovered| is_dds(entry) && is_own(machine, entry);
     let own = found.iter().chain(&others).filter(is_own_dds).cloned().collect();
-    let own_programs = match found.iter().filter(|entry| is_foreign(entry)).find_map(Discovered::dds_domain) {
-        Some(domain) => programs_of_domain(machine, domain)?,
-        None => BTreeSet::new(),
-    };
+    let (own_programs, is_own_restricted) =
+        match found.iter().filter(|entry| is_foreign(entry)).find_map(Discovered::dds_domain) {
+            Some(domain) => programs_of_domain(machine, domain)?,
+            None => Default::default(),
+        };
     let unseen: Vec<_> = coverage.unseen().iter().map(ToString::to_string).collect();
     let refusal = coverage.capture_refusal.iter();
     let gap = refusal.map(|why| format!("{why}, so {} cannot be seen", unseen.join(", ")));
@@ -169,6 +170,7 @@ fn finish(
         found,
         own,
         own_programs,
+        is_own_restricted,
         listened_on,
         listened,
         wrong_ports: discovery.counts().wrong_ports,
@@ -176,14 +178,23 @@ fn finish(
     })
 }
 
-/// Returns the programs that had ports of a DDS domain open before the search.
-fn programs_of_domain(machine: &Snapshot, domain: u32) -> Result<BTreeSet<String>> {
-    let Some(first) = dds_port(domain) else { return Ok(BTreeSet::new()) };
-    let is_of_domain = |socket: &ProgramSocket| {
+/// Returns the programs that had ports of a DDS domain open before the search, and whether they are known to have joined no group
+/// on a network.
+fn programs_of_domain(machine: &Snapshot, domain: u32) -> Result<(BTreeSet<String>, bool)> {
+    let Some(first) = dds_port(domain) else { return Ok(Default::default()) };
+    let sockets = super::program::all_owned(machine)?;
+    let is_of_domain = |socket: &&ProgramSocket| {
         socket.local.is_some_and(|local| local.port() > first && local.port() - first < 250)
     };
-    let sockets = super::program::all_owned(machine)?.into_iter().filter(is_of_domain);
-    Ok(sockets.map(|socket| socket.owner).collect())
+    let programs: BTreeSet<_> =
+        sockets.iter().filter(is_of_domain).map(|socket| socket.owner.clone()).collect();
+    let is_on_network =
+        |interface| machine.links.iter().any(|link| link.index() == interface && !link.interface.loopback);
+    let mut own = sockets.iter().filter(|socket| programs.contains(&socket.owner));
+    let is_restricted = own.all(|socket| {
+        socket.options.is_some() && socket.interests().all(|interest| !is_on_network(interest.interface))
+    });
+    Ok((programs, is_restricted))
 }
 
 /// Connects to the first announced addresses, all at once.

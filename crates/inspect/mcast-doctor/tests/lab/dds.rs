@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use mcast_doctor::{Options, Report, ServiceTarget, examine_service};
+use mcast_doctor::{Id, Options, Report, ServiceTarget, Severity, Verdict, examine_service};
 use mcast_lab::{Child, Host};
 use socket2::{Domain, Socket, Type};
 
@@ -361,6 +361,11 @@ sys.stdin.read()
         };
         command.env("CYCLONEDDS_URI", format!("<CycloneDDS><Domain>{settings}</Domain></CycloneDDS>"));
         command.args(["-c", NODE, &domain.to_string()]).args(ends);
+        Self::of(command)
+    }
+
+    /// Starts a program, and waits until it is up.
+    fn of(mut command: mcast_lab::Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -440,6 +445,44 @@ pub(crate) fn nodes_of_cyclone_dds_with_unusual_settings() {
     let net = Net::new();
     let _third = Cyclone::start(&net.sender, 5, "", &["w:rt/map"]);
     assert_healthy(&cyclones_in(&net, settings, settings, "/scan"));
+}
+
+/// It has joined the group on the network, so that it is not restricted to its host.
+#[test]
+fn a_node_of_the_receiver_that_was_not_heard_yet_is_an_open_question() {
+    if !has_programs() {
+        return;
+    }
+    const SILENT: &str = r#"
+import socket, sys
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for s, port in zip(sockets, (7400, 7410)):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("", port))
+sockets[0].setsockopt(
+    socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.255.0.1") + socket.inet_aton(sys.argv[1])
+)
+print("up", flush=True)
+sys.stdin.read()
+"#;
+    let net = Net::new();
+    let _robot = announce(&net.sender, "eth0", &[robot().domain(0)]);
+    let examined = |own| {
+        let mut command = net.receiver.command("python3").unwrap();
+        command.args(["-c", SILENT, own]);
+        let _node = Cyclone::of(command);
+        examine(&net.receiver)
+    };
+    let report = examined("10.9.0.2");
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.severity > Severity::Note).collect();
+    assert!(found.is_empty() && report.verdict() == Verdict::Unknown, "{report:#?}");
+    let questions = format!("{:?}", report.open_questions);
+    assert!(questions.contains("what python3 ("), "{questions}");
+    let restricted = examined("127.0.0.1");
+    assert!(
+        restricted.findings.iter().any(|finding| finding.id == Id::AnnouncedElsewhere),
+        "{restricted:#?}"
+    );
 }
 
 /// They do not answer the doctor, which has no tag.

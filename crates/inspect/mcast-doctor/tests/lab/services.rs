@@ -1,6 +1,8 @@
 //! Names that are looked for: services that announce themselves by mDNS, and what keeps a program from them.
 
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mcast::InterfaceSelector;
@@ -198,6 +200,24 @@ crate::table::cases! {
         let _avahi = Avahi::with(&net.sender, "eth0", &net.receiver, "[publish]\npublish-addresses=no");
         examine(&net.receiver, PRINTER, &[])
     };
+    relay_without_the_way_back: AnnouncedElsewhere, "the relay of a gateway carries queries and not the answers of a printer", || {
+        let gateway = Gateway::new();
+        examine(&gateway.net.receiver, PRINTER, &["eth0"])
+    };
+    rule_between_the_networks_of_a_relay: ServiceSilent, "`nft` forward rule of a gateway for connections to a printer that its relay announces", || {
+        let gateway = Gateway::new();
+        let _carried = gateway.carry();
+        nft(&gateway.net.receiver, "inet", "hook forward", "tcp dport 631 counter drop");
+        let report = examine(&gateway.net.receiver, PRINTER, &["eth0"]);
+        assert!(report.findings[0].cause.contains("10.8.0.1:631 from eth0"), "{report:#?}");
+        report
+    };
+    printer_behind_a_relay_is_off: ServiceSilent, "a relay announces a printer that is off", || {
+        let gateway = Gateway::new();
+        let _carried = gateway.carry();
+        run(&gateway.printer, "ip link set eth0 down");
+        examine(&gateway.net.receiver, PRINTER, &["eth0"])
+    };
     avahi_without_a_service: ServiceSilent, "avahi publishes the file of a service that does not run", || {
         let net = Net::new();
         let _avahi = Avahi::start(&net.sender, "eth0", &net.receiver);
@@ -273,15 +293,23 @@ impl Avahi {
 
     /// Like [`Avahi::start`], with these settings.
     fn with(host: &Host, interface: &str, neighbor: &Host, settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().display().to_string();
-        let file = format!("[server]\nallow-interfaces={interface}\nenable-dbus=no\n{settings}\n");
         let service = format!(
             "<service-group><name>{PRINTER}</name><service><type>_ipp._tcp</type><port>631</port></service></service-group>"
         );
+        let avahi = Self::publishing(host, interface, settings, Some(service));
+        wait_for(neighbor, PRINTER, !settings.contains("publish-addresses=no"));
+        avahi
+    }
+
+    fn publishing(host: &Host, interface: &str, settings: &str, service: Option<String>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        let file = format!("[server]\nallow-interfaces={interface}\nenable-dbus=no\n{settings}\n");
         std::fs::write(folder.path().join("avahi.conf"), file).unwrap();
         std::fs::create_dir(folder.path().join("services")).unwrap();
-        std::fs::write(folder.path().join("services/printer.service"), service).unwrap();
+        if let Some(service) = service {
+            std::fs::write(folder.path().join("services/printer.service"), service).unwrap();
+        }
         // The daemon has its socket and its process id below /run.
         let script = format!(
             "mount -t tmpfs tmpfs /run && mount --bind {path}/services /etc/avahi/services && \
@@ -289,7 +317,6 @@ impl Avahi {
         );
         let mut command = host.command("unshare").unwrap();
         let daemon = command.args(["--mount", "sh", "-c", &script]).spawn().unwrap();
-        wait_for(neighbor, PRINTER, !settings.contains("publish-addresses=no"));
         Self { daemon, _folder: folder }
     }
 }
@@ -377,6 +404,146 @@ fn reachable(change: &str) -> Report {
     run(&net.receiver, change);
     let _printer = announce(&net.sender, PRINTER, &["10.9.0.1"]);
     examine(&net.receiver, PRINTER, &[])
+}
+
+/// The receiver as the gateway of two networks, with a printer in that of `eth1`.
+struct Gateway {
+    net: Net,
+    printer: Host,
+    _router: Option<mcast_lab::Router>,
+    _second: (mcast_lab::Switch, mcast_lab::HostInterface),
+    _port: mcast_lab::HostInterface,
+    _listener: TcpListener,
+    _announced: Stream,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let (net, router) = Net::with_router();
+        let second = net.second_lan();
+        let printer = net.lab.host("printer").unwrap();
+        let port = printer.connect("eth0", &second.0, &["10.8.0.1/24"]).unwrap();
+        printer.add_route_via("0.0.0.0/0", "10.8.0.2").unwrap();
+        net.sender.add_route_via("10.8.0.0/24", "10.9.0.2").unwrap();
+        let listener = listen(&printer);
+        let announced = announce(&printer, PRINTER, &["10.8.0.1"]);
+        Self {
+            net,
+            printer,
+            _router: router,
+            _second: second,
+            _port: port,
+            _listener: listener,
+            _announced: announced,
+        }
+    }
+
+    /// Announces the printer on `eth0` of the gateway, as a relay does.
+    fn carry(&self) -> Stream {
+        announce(&self.net.receiver, PRINTER, &["10.8.0.1"])
+    }
+
+    /// Asserts that nothing is at fault, whichever network programs look in.
+    fn assert_healthy(&self) {
+        for interfaces in [&["eth0"][..], &["eth1"], &[]] {
+            assert_healthy(&examine(&self.net.receiver, PRINTER, interfaces));
+        }
+    }
+}
+
+#[test]
+pub(crate) fn a_gateway_whose_relay_announces_a_printer() {
+    if !has_programs() {
+        return;
+    }
+    let gateway = Gateway::new();
+    let _carried = gateway.carry();
+    nft(&gateway.net.receiver, "inet", "hook forward", "tcp dport 9100 counter drop");
+    gateway.assert_healthy();
+}
+
+/// It has one socket for each interface, and is another process.
+#[test]
+pub(crate) fn a_gateway_with_a_relay_that_has_a_socket_for_each_interface() {
+    if !has_programs() {
+        return;
+    }
+    const RELAY: &str = r#"
+import select, socket, struct, sys
+sockets = []
+for own, name in ((b"\x0a\x09\x00\x02", b"eth0"), (b"\x0a\x08\x00\x02", b"eth1")):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+    s.bind(("", 5353))
+    for option in (socket.IP_MULTICAST_LOOP, 49):
+        s.setsockopt(socket.IPPROTO_IP, option, 0)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("224.0.0.251") + own)
+    sockets.append(s)
+print("ready", flush=True)
+while True:
+    for s in select.select(sockets, [], [])[0]:
+        data, (source, port) = s.recvfrom(9000)
+        if source not in ("10.9.0.2", "10.8.0.2"):
+            sockets[1 - sockets.index(s)].sendto(data, ("224.0.0.251", 5353))
+"#;
+    let gateway = Gateway::new();
+    let mut command = gateway.net.receiver.command("python3").unwrap();
+    let mut relay = command.args(["-c", RELAY]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(relay.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let _phone = announce_as(&gateway.net.sender, "Phone", "phone", &["10.9.0.1"]);
+    wait_for(&gateway.net.sender, PRINTER, true);
+    gateway.assert_healthy();
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+}
+
+#[test]
+pub(crate) fn a_gateway_with_the_reflector_of_avahi() {
+    if !has_programs() || !has_avahi() {
+        return;
+    }
+    let gateway = Gateway::new();
+    let settings = "use-ipv6=no\n[reflector]\nenable-reflector=yes";
+    let _avahi = Avahi::publishing(&gateway.net.receiver, "eth0,eth1", settings, None);
+    wait_for(&gateway.net.sender, PRINTER, true);
+    gateway.assert_healthy();
+}
+
+/// The routes of the kernel keep the source, and the group can be routed.
+#[test]
+pub(crate) fn a_gateway_that_routes_the_announcements_of_a_media_server() {
+    if !has_programs() || !std::path::Path::new("/usr/sbin/smcrouted").exists() {
+        mcast_lab::skip("this test needs smcroute");
+        return;
+    }
+    let gateway = Gateway::new();
+    let (net, folder) = (&gateway.net, tempfile::tempdir().unwrap());
+    let path = |ending: &str| folder.path().join(ending).display().to_string();
+    let rules = "mgroup from eth1 group 239.255.255.250\nmroute from eth1 group 239.255.255.250 to eth0\n";
+    std::fs::write(path("conf"), rules).unwrap();
+    let mut command = net.receiver.command("/usr/sbin/smcrouted").unwrap();
+    command.args(["-n", "-f", &path("conf"), "-P", &path("pid"), "-u", &path("sock")]);
+    let mut router = command.stderr(Stdio::null()).spawn().unwrap();
+    let open = || {
+        let socket = UdpSocket::bind("10.8.0.1:0").unwrap();
+        socket.set_multicast_ttl_v4(4).unwrap();
+        socket
+    };
+    let message = b"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nCACHE-CONTROL: max-age=1800\r\nLOCATION: http://10.8.0.1:631/\r\nNT: upnp:rootdevice\r\nNTS: ssdp:alive\r\nSERVER: a b c\r\nUSN: uuid:3a7c4d3e-1111-2222-3333-444455556666::upnp:rootdevice\r\n\r\n".to_vec();
+    gateway.printer.add_route("224.0.0.0/4", "eth0").unwrap();
+    let to = (Ipv4Addr::new(239, 255, 255, 250), 1900).into();
+    let _server = Stream::of(gateway.printer.run(open).unwrap(), to, move |_| message.clone());
+    wait_for(&net.sender, "10.8.0.1", true);
+    for interfaces in [&["eth0"][..], &["eth1"], &[]] {
+        assert_healthy(&examine(&net.receiver, "10.8.0.1", interfaces));
+    }
+    router.kill().unwrap();
+    router.wait().unwrap();
 }
 
 /// A printer in the second network of the receiver.
