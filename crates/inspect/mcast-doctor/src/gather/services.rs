@@ -6,12 +6,13 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mcast::joined::Visibility;
 use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 use mcast_watch::live::DiscoveryOptions;
 
-use crate::observation::ProgramSocket;
+use crate::observation::{Interest, ProgramSocket};
 use crate::service::{Connection, ServiceSearch, ServiceTarget, dds_port};
 use crate::snapshot::Snapshot;
 use crate::{Options, Progress, ProgressCallback, Result};
@@ -182,18 +183,26 @@ fn finish(
 /// on a network.
 fn programs_of_domain(machine: &Snapshot, domain: u32) -> Result<(BTreeSet<String>, bool)> {
     let Some(first) = dds_port(domain) else { return Ok(Default::default()) };
-    let sockets = super::program::all_owned(machine)?;
-    let is_of_domain = |socket: &&ProgramSocket| {
+    let is_of_domain = |socket: &ProgramSocket| {
         socket.local.is_some_and(|local| local.port() > first && local.port() - first < 250)
     };
-    let programs: BTreeSet<_> =
-        sockets.iter().filter(is_of_domain).map(|socket| socket.owner.clone()).collect();
-    let is_on_network =
-        |interface| machine.links.iter().any(|link| link.index() == interface && !link.interface.loopback);
-    let mut own = sockets.iter().filter(|socket| programs.contains(&socket.owner));
-    let is_restricted = own.all(|socket| {
-        socket.options.is_some() && socket.interests().all(|interest| !is_on_network(interest.interface))
-    });
+    let mut sockets = super::program::all_owned(machine)?;
+    sockets.retain(is_of_domain);
+    let programs: BTreeSet<_> = sockets.iter().map(|socket| socket.owner.clone()).collect();
+    let (joined, visibility) = super::program::all_joined(machine)?;
+    let is_known = match visibility {
+        Visibility::Full => true,
+        Visibility::Partial { closed } => {
+            !sockets.iter().flat_map(|socket| &socket.processes).any(|process| closed.contains(&process.pid))
+        }
+        _ => false,
+    };
+    let is_on_network = |interest: Interest<'_>| {
+        machine.link(interest.interface).is_some_and(|link| !link.interface.loopback)
+    };
+    let joined = joined.iter().flat_map(|program| &program.sockets);
+    let mut own = joined.filter(|socket| programs.contains(&socket.owner));
+    let is_restricted = is_known && !own.any(|socket| socket.interests().any(is_on_network));
     Ok((programs, is_restricted))
 }
 

@@ -454,7 +454,7 @@ fn a_node_of_the_receiver_that_was_not_heard_yet_is_an_open_question() {
         return;
     }
     const SILENT: &str = r#"
-import socket, sys
+import socket, sys, threading
 sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
 for s, port in zip(sockets, (7400, 7410)):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -462,6 +462,11 @@ for s, port in zip(sockets, (7400, 7410)):
 sockets[0].setsockopt(
     socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.255.0.1") + socket.inet_aton(sys.argv[1])
 )
+def read(s):
+    while True:
+        s.recv(9000)
+for s in sockets:
+    threading.Thread(target=read, args=(s,), daemon=True).start()
 print("up", flush=True)
 sys.stdin.read()
 "#;

@@ -410,7 +410,6 @@ fn reachable(change: &str) -> Report {
 struct Gateway {
     net: Net,
     printer: Host,
-    _router: Option<mcast_lab::Router>,
     _second: (mcast_lab::Switch, mcast_lab::HostInterface),
     _port: mcast_lab::HostInterface,
     _listener: TcpListener,
@@ -419,7 +418,8 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
-        let (net, router) = Net::with_router();
+        let net = Net::new();
+        net.receiver.sysctl("net/ipv4/ip_forward", "1").unwrap();
         let second = net.second_lan();
         let printer = net.lab.host("printer").unwrap();
         let port = printer.connect("eth0", &second.0, &["10.8.0.1/24"]).unwrap();
@@ -427,15 +427,7 @@ impl Gateway {
         net.sender.add_route_via("10.8.0.0/24", "10.9.0.2").unwrap();
         let listener = listen(&printer);
         let announced = announce(&printer, PRINTER, &["10.8.0.1"]);
-        Self {
-            net,
-            printer,
-            _router: router,
-            _second: second,
-            _port: port,
-            _listener: listener,
-            _announced: announced,
-        }
+        Self { net, printer, _second: second, _port: port, _listener: listener, _announced: announced }
     }
 
     /// Announces the printer on `eth0` of the gateway, as a relay does.

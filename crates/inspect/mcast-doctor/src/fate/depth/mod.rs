@@ -198,6 +198,16 @@ impl Observation {
             && (!flow.key.outgoing
                 || (flow.datagrams >= MIN_OWN_DATAGRAMS && self.before.is_own(source.ip())))
             && !self.comes_back(interest, flow)
+            && !self.is_looped_back_in_part(interest, flow)
+    }
+
+    /// Returns whether several sockets of this machine sent a flow from one port, and some of them do not receive what they send
+    /// (`IP_MULTICAST_LOOP` off), as those of relays of mDNS.
+    fn is_looped_back_in_part(&self, interest: &Interest<'_>, flow: &Flow) -> bool {
+        let of_port = self.after.udp_sockets.iter();
+        let of_port = of_port.filter(|socket| socket.local.port() == flow.key.source.port());
+        let received = self.received(interest, flow).unwrap_or_default();
+        flow.key.outgoing && (1..self.whole_datagrams(flow)).contains(&received) && of_port.count() > 1
     }
 
     /// Returns whether a flow comes back to the machine that sent it by another interface, on which it was received.
