@@ -303,6 +303,12 @@ impl Finding {
         self
     }
 
+    /// Sets the interface and the group that the finding concerns.
+    #[must_use]
+    pub(crate) fn concerning(self, interface: impl Into<String>, group: impl Into<Endpoint>) -> Self {
+        self.on_interface(interface).for_group(group)
+    }
+
     /// Sets the source that the finding concerns.
     #[must_use]
     pub fn from_source(self, source: impl Into<Endpoint>) -> Self {
@@ -319,7 +325,7 @@ impl Finding {
     /// Sets the interface, group and source of a flow.
     #[must_use]
     pub(crate) fn about_flow(self, interface: &str, flow: &Flow) -> Self {
-        self.on_interface(interface).for_group(flow.destination()).from_source(flow.key.source)
+        self.concerning(interface, flow.destination()).from_source(flow.key.source)
     }
 
     /// Adds something where it is known.

@@ -182,8 +182,7 @@ fn finding(
         "{program} sends to {to} from port {port}, but the answers do not reach its socket. {count} datagrams from {sources} arrived on {interface}, and {why}."
     );
     let finding = Finding::fault(Id::AnswersDropped, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_sources(answers.iter().map(|answer| answer.source))
         .in_program(program)
         .evidence(

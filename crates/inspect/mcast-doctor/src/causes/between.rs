@@ -67,8 +67,7 @@ fn finding(
         "This machine loses {all} of {all} datagrams from {sources} to {to} between {port} and {name}: they arrive on {port}, but none of them reaches {name}.{reason}"
     );
     let finding = Finding::fault(Id::LostInThisMachine, cause)
-        .on_interface(name)
-        .for_group(to)
+        .concerning(name, to)
         .from_sources(flows.iter().map(|flow| flow.key.source))
         .explaining([ExplainedFlow { destination: to, source: None, interface: name.to_owned() }])
         .with_all_evidence(flows.iter().take(MAX_NAMED).map(|flow| observation.packets_of(flow)))

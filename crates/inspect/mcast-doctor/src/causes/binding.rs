@@ -76,8 +76,7 @@ fn unbound_finding(
     // Many programs join with such a socket on purpose, for a switch or a router. It is a fault only where somebody has asked.
     let severity = if observation.is_survey { Severity::Note } else { Severity::Fault };
     let finding = Finding::new(Id::NotBound, severity, cause)
-        .on_interface(interface)
-        .for_group(to)
+        .concerning(interface, to)
         .in_program(owner)
         .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), "a member, without a port")
         .with_evidence(observation.packets_of(flow));
@@ -268,8 +267,7 @@ fn membership_of_another_port(observation: &Observation, interest: &Interest<'_>
             interest.group, interest.port
         ),
     )
-    .on_interface(&interface)
-    .for_group(interest.destination())
+    .concerning(&interface, interest.destination())
     .from_source(source)
     .evidence(
         EvidenceKind::Packet,

@@ -100,8 +100,7 @@ fn port_locked(observation: &Observation) -> Vec<Finding> {
             Id::PortLocked,
             format!("{}, because {from} is locked and accepts no frames from {macs}.", blocked.sentence()),
         )
-        .on_interface(from)
-        .for_group(blocked.first.flow.destination())
+        .concerning(from, blocked.first.flow.destination())
         .evidence(EvidenceKind::Setting, format!("{from} locked"), "on")
         .with_all_evidence(blocked.evidence())
         .with_remedies(blocked.first.flow.macs.iter().map(|mac| admit_host(from, &mac.to_string())))

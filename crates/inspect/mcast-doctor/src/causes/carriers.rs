@@ -90,8 +90,7 @@ impl<'a> Carried<'a> {
         let name = self.upper.name();
         let cause = format!("Nothing to {} arrives in {name}: {name} {why}.", interest.destination());
         Finding::fault(Id::OtherVxlan, cause)
-            .on_interface(name)
-            .for_group(interest.destination())
+            .concerning(name, interest.destination())
             .from_source(flow.key.source)
             .explaining([self.explained.clone()])
             .with_evidence(observation.packets_of(flow))
@@ -125,8 +124,7 @@ pub(super) fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> 
         interest.destination()
     );
     let finding = Finding::fault(Id::WrongPort, cause)
-        .on_interface(name)
-        .for_group(interest.destination())
+        .concerning(name, interest.destination())
         .from_source(flow.key.source)
         .explaining([carried.explained])
         .with_evidence(observation.packets_of(flow))
@@ -185,8 +183,7 @@ pub(super) fn dropped(observation: &Observation, interest: &Interest<'_>) -> Opt
         suspects.clause()
     );
     let finding = Finding::fault(Id::FirewallDropsData, cause)
-        .on_interface(name)
-        .for_group(interest.destination())
+        .concerning(name, interest.destination())
         .explaining([carried.explained.clone()])
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(suspects.evidence(observation))
@@ -221,8 +218,7 @@ fn dropped_unicast(observation: &Observation, interest: &Interest<'_>) -> Option
     let interface = name.to_owned();
     let explained = ExplainedFlow { destination: interest.destination(), source: None, interface };
     let finding = Finding::fault(Id::FirewallDropsData, cause)
-        .on_interface(name)
-        .for_group(interest.destination())
+        .concerning(name, interest.destination())
         .explaining([explained])
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_datagrams(lower, to, Some(rule)));

@@ -12,7 +12,7 @@ use crate::kernel_drops::{KernelDrop, evidence, meaning};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::{Counter, explains};
 use crate::wire::{ControlDefect, Defect, Flow};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 /// Datagrams arrive with a wrong checksum, and UDP drops them.
 pub(super) const BAD_CHECKSUM: Cause =
@@ -138,8 +138,8 @@ fn damaged_control(observation: &Observation) -> impl Iterator<Item = Finding> {
         Finding::new(Id::MalformedPackets, Severity::Warning, cause)
             .on_interface(&interface)
             .from_source(source)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, &interface, format!("{count} {protocol} messages from {source} with {what}")))
-            .with_remedies([Remedy::advice(Tool::Network, advice)])
+            .evidence(EvidenceKind::Packet, &interface, format!("{count} {protocol} messages from {source} with {what}"))
+            .advise(Tool::Network, advice)
     })
 }
 
@@ -170,8 +170,7 @@ fn malformed_packets_finding(
         flow.packets
     );
     Finding::fault(Id::MalformedPackets, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(source)
         .with_all_evidence(evidence(flow.drops.iter().copied()))
         .advise(Tool::Network, advice(source))

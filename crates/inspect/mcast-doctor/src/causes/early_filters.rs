@@ -137,7 +137,7 @@ fn tc_drops_finding(interface: &str, to: impl Into<Endpoint>, what: &str, direct
         "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. If the network plugin of a container platform added it, other traffic may depend on it: change the plugin's policy instead."
     );
     let cause = format!("A traffic control filter (tc) of {interface} drops {what}.");
-    Finding::fault(Id::TcDrops, cause).on_interface(interface).for_group(to).advise(Tool::Tc, advice)
+    Finding::fault(Id::TcDrops, cause).concerning(interface, to).advise(Tool::Tc, advice)
 }
 
 /// An XDP program drops the datagrams, before a capture or the IP layer sees them.
@@ -188,8 +188,7 @@ fn by_reason_below(observation: &Observation, interest: &Interest<'_>, link: &Li
         "The XDP program{program} of {name} drops the datagrams to {to} when they arrive there ({packets} packets), so they do not reach {above}."
     );
     let finding = Finding::fault(Id::XdpDrops, cause)
-        .on_interface(name)
-        .for_group(to)
+        .concerning(name, to)
         .from_source(*first)
         .explaining([ExplainedFlow { destination: to, source: None, interface: above }])
         .with_all_evidence(evidence(drops.iter().copied()))
@@ -215,8 +214,7 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
         "An XDP program of {interface} drops the datagrams to {to}, so neither a capture nor the IP layer sees them."
     );
     let finding = Finding::fault(Id::XdpDrops, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
         .advise(Tool::Ip, correct_it(&interface));
     Some(finding)
@@ -249,8 +247,7 @@ fn dropping_program(observation: &Observation, interest: &Interest<'_>, link: &L
         severity,
         format!("The XDP program {program} of {name} {certainly} the datagrams to {to}: {name} received {received} frames, and {missing} of them did not get past the program."),
     )
-    .on_interface(name)
-    .for_group(to)
+    .concerning(name, to)
     .change(EvidenceKind::Counter, format!("{name} rx_packets"), before.received, after.received)
     .evidence(EvidenceKind::Packet, name, format!("{seen} frames after the program"))
     .evidence(EvidenceKind::Interface, format!("ip link show dev {name}"), format!("XDP program {program}"))

@@ -62,8 +62,7 @@ fn for_program(observation: &Observation, (program, interest): (&Program, Intere
         program.name
     );
     let finding = Finding::warning(Id::FirewallDropsData, cause)
-        .on_interface(&device)
-        .for_group(to)
+        .concerning(&device, to)
         .in_program(&program.name)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
@@ -116,8 +115,7 @@ fn counted_at_hook(observation: &Observation, interest: &Interest<'_>, loss: &Ho
         ),
     );
     finding
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .explaining(loss.explained(observation))
         .at_hook(loss.hook)
         .with_evidence(loss.evidence())
@@ -152,8 +150,7 @@ fn by_reason_or_counters<'a>(
         Id::FirewallDropsData,
         format!("This machine's firewall drops the datagrams to {to}: {missing} of {expected} that arrived on {interface} were not delivered, and {}.", suspects.clause()),
     )
-    .on_interface(&interface)
-    .for_group(to)
+    .concerning(&interface, to)
     .explaining(lost.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_all_evidence(evidence(drops))
     .with_all_evidence(lost.iter().take(MAX_SHOWN).map(|lost| observation.packets_of(lost.flow)))
@@ -255,8 +252,7 @@ fn finding_ahead(
         hook.name()
     );
     Finding::fault(Id::FirewallDropsData, cause)
-        .on_interface(device)
-        .for_group(to)
+        .concerning(device, to)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
         .with_all_evidence(ip_sets(outcome))
@@ -387,8 +383,7 @@ fn dropped_at_port(
     // Rules of the IP layer meet frames as if they had arrived on the bridge.
     let rule_interface = if rule.is_some_and(|rule| rule.layer == Layer::Ip) { &bridge } else { &port };
     let finding = Finding::new(Id::FirewallDropsData, severity, cause)
-        .on_interface(interface)
-        .for_group(to)
+        .concerning(interface, to)
         .explaining([explained])
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
@@ -409,8 +404,7 @@ fn dropped_when_forwarded(observation: &Observation, interest: &Interest<'_>) ->
             severity,
             format!("This machine's firewall does not forward the datagrams from {} to {to}: {} of {} did not pass the forward hook, and {}.", loss.sources(), loss.lost(), loss.reached, loss.suspects.clause()),
         )
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .with_evidence(loss.evidence())
         .with_all_evidence(loss.suspects.evidence(observation))
         .with_remedies(admit(observation, &interface, to, (loss.hook, loss.suspects.rule())))
@@ -474,8 +468,7 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
             Id::FirewallDropsData,
             format!("The IP layer accepted {accepted} packets to groups and delivered none: a firewall drops them. They may or may not be for {to}."),
         )
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .with_all_evidence(counters(observation, interest))
         .with_remedies(remedies::admit_datagrams(&interface, to, rule.as_ref()))
     })

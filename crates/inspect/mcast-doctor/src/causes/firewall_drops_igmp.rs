@@ -236,8 +236,7 @@ fn queries_would_be_dropped(observation: &Observation, interest: &Interest<'_>) 
     };
     let evidence = format!("at {}, matches every {protocol} query", outcome.rule.hook.name());
     let finding = finding
-        .on_interface(&name)
-        .for_group(interest.group)
+        .concerning(&name, interest.group)
         .evidence(EvidenceKind::Rule, location, evidence)
         .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, Some(&outcome.rule)));
     Some(finding)
@@ -322,8 +321,7 @@ fn finding(
     let suspects = responsible(observation, outcomes, lost);
     let text = format!("{lost} {} messages reached it, none passed it", interest.protocol());
     Finding::fault(Id::FirewallDropsIgmp, format!("{dropped}, and {}.", suspects.clause()))
-        .on_interface(&name)
-        .for_group(interest.group)
+        .concerning(&name, interest.group)
         .evidence(EvidenceKind::Counter, format!("hook {}", place.1.name()), text)
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, suspects.rule()))
@@ -370,8 +368,7 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
         Id::FirewallDropsIgmp,
         format!("{group} is joined on {}, but no {protocol} report for it left the machine: a firewall drops {protocol}.", link.name()),
     )
-    .on_interface(link.name())
-    .for_group(group)
+    .concerning(link.name(), group)
     .evidence(EvidenceKind::Packet, link.name(), reason)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, family)))
     .with_all_evidence(suspects.evidence(observation))

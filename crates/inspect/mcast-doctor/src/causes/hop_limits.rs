@@ -88,8 +88,7 @@ fn other_than_required(observation: &Observation) -> Vec<Finding> {
         // Most receivers do not check it, so that it is the sender's business.
         let severity = if is_sent { Severity::Warning } else { Severity::Note };
         let finding = Finding::new(Id::TtlTooSmall, severity, cause)
-            .on_interface(&interface)
-            .for_group(to)
+            .concerning(&interface, to)
             .evidence(EvidenceKind::Packet, &interface, format!("{datagrams} datagrams, hop limit {observed}"))
             .advise(
                 Tool::Program,
@@ -281,8 +280,7 @@ fn ttl_threshold(observation: &Observation) -> Vec<Finding> {
                     "{} arrives with hop limit {}, but is forwarded to {interface} only with a hop limit above {threshold}.",
                     route.group, flow.hop_limits.1
                 ))
-            .on_interface(interface)
-            .for_group(flow.destination())
+            .concerning(interface, flow.destination())
             .from_source(flow.key.source)
             .evidence(
                 EvidenceKind::Table,
@@ -342,8 +340,7 @@ fn by_scope(observation: &Observation, interest: &Interest<'_>) -> Option<Findin
         _ => return None,
     };
     let finding = Finding::new(Id::ScopeNeverLeaves, severity, cause)
-        .on_interface(observation.link_name(interest.interface))
-        .for_group(interest.destination())
+        .concerning(observation.link_name(interest.interface), interest.destination())
         .with_evidence(evidence(interest))
         .advise(
             Tool::Program,
@@ -372,11 +369,11 @@ fn routed_link_local_group(observation: &Observation) -> Option<Finding> {
     let finding = Finding::new(Id::ScopeNeverLeaves, Severity::Fault, cause)
         .for_group(interest.destination())
         .with_evidence(evidence(interest))
-        .with_evidence(Evidence::new(EvidenceKind::Table, "ip mroute show", format!("{} from {from} to {to}", interest.group)))
-        .with_remedies([Remedy::advice(
+        .evidence(EvidenceKind::Table, "ip mroute show", format!("{} from {from} to {to}", interest.group))
+        .advise(
             Tool::Program,
             "To cross routers, use a group with a wider scope: 239.0.0.0/8 in IPv4, ff05:: or ff08:: in IPv6.",
-        )]);
+        );
     Some(finding)
 }
 

@@ -221,8 +221,7 @@ fn lost(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
             Id::InterfaceRecreated,
             format!("{} {event}, and the membership of {} was lost with the old interface: the program must join again.", before.name(), membership.address.group),
         )
-        .on_interface(before.name())
-        .for_group(membership.address.group)
+        .concerning(before.name(), membership.address.group)
         .in_program(&program.name)
         .change(EvidenceKind::Interface, format!("index of {}", before.name()), before.index(), index)
         .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("no longer a member of {}", membership.address.group))

@@ -159,8 +159,7 @@ fn left_group_finding(
         severity,
         format!("{program} {event} {group} on {interface} during the {seconds:.1} s in which it was examined."),
     )
-    .on_interface(interface)
-    .for_group(membership.address)
+    .concerning(interface, membership.address)
     .in_program(program)
     .change(
         EvidenceKind::Socket,
@@ -437,11 +436,10 @@ fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<
         "{to} arrives on {port}, which is a port of {above}: {above} takes all its frames, so programs of this machine receive the group on {above} only, and it is joined on {port}."
     );
     let finding = Finding::new(Id::JoinedOtherInterface, Severity::Fault, cause)
-        .on_interface(port)
-        .for_group(to)
+        .concerning(port, to)
         .from_source(flow.key.source)
         .with_evidence(observation.packets_of(flow))
-        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("ip link show {port}"), format!("master {above}")))
+        .evidence(EvidenceKind::Setting, format!("ip link show {port}"), format!("master {above}"))
         .with_remedies([
             remedies::mcast::recv_on(to, above),
             Remedy::advice(
@@ -602,8 +600,7 @@ impl<'a> Mismatch<'a> {
             }
         };
         Finding::new(Id::JoinedOtherInterface, severity, cause)
-            .on_interface(arrives_on.name())
-            .for_group(*to)
+            .concerning(arrives_on.name(), *to)
             .from_source(flow.key.source)
             .with_evidence(observation.packets_of(flow))
             .evidence(

@@ -82,8 +82,7 @@ fn container_bridge(observation: &Observation) -> Vec<Finding> {
         severity,
         format!("{} leads to another network namespace of this machine, {bridge}, and nothing for {} arrived.", link.name(), interest.group),
     )
-    .on_interface(link.name())
-    .for_group(interest.destination())
+    .concerning(link.name(), interest.destination())
     .evidence(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace")
     .evidence(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name()))
     .with_all_evidence(marker)
@@ -149,14 +148,13 @@ fn joined_apart(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
         "Nothing for {to} reaches {name}, a macvlan in mode {mode}: it exchanges nothing directly with other macvlan interfaces (containers, virtual machines) on the same device, {way}."
     );
     let finding = Finding::new(Id::MacvlanIsolation, Severity::Warning, cause)
-        .on_interface(name)
-        .for_group(to)
-        .with_evidence(Evidence::new(EvidenceKind::Setting, format!("ip -details link show {name}"), format!("macvlan mode {mode}")))
-        .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to} came in")))
-        .with_remedies([Remedy::advice(
+        .concerning(name, to)
+        .evidence(EvidenceKind::Setting, format!("ip -details link show {name}"), format!("macvlan mode {mode}"))
+        .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} came in"))
+        .advise(
             Tool::Ip,
             format!("If the sender is on the same machine, use the mode bridge for both, where they were created: ip link set dev {name} type macvlan mode bridge. In Docker, create the network with `-o macvlan_mode=bridge`."),
-        )]);
+        );
     Some(finding)
 }
 
@@ -181,11 +179,10 @@ fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Find
         Severity::Fault,
         format!("{name} is a macvlan in source mode, which receives only from the Ethernet addresses in its list. {mac}, which sends {to} from {source}, is not in it."),
     )
-    .on_interface(name)
-    .for_group(to)
+    .concerning(name, to)
     .from_source(source)
     .with_evidence(observation.packets_of(flow))
-    .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to}")))
+    .evidence(EvidenceKind::Packet, name, format!("no datagram to {to}"))
     .with_remedies([Remedy::now_changing(
         Tool::Ip,
         Change::MacvlanSource { interface: name.to_owned(), mac: mac.clone(), is_there: true },
@@ -222,8 +219,7 @@ fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option
         Id::MacvlanIsolation,
         format!("{source} sends {to} through {name} of this machine, from a macvlan or ipvlan interface on it (a container or virtual machine). A host does not receive what such interfaces send."),
     )
-    .on_interface(name)
-    .for_group(to)
+    .concerning(name, to)
     .from_source(source)
     .evidence(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams))
     .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} came in"))

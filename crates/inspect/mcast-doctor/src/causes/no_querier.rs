@@ -54,8 +54,8 @@ fn in_file(observation: &Observation) -> Vec<Finding> {
         let finding = Finding::new(Id::NoQuerier, Severity::Warning, cause)
             .on_interface(&name)
             .from_source(last.source)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("{} queries from {}, none in the last {} s", queries.len(), last.source, ago.as_secs())))
-            .with_remedies([Remedy::advice(Tool::Network, "Restart the querier, or enable one on a switch or router of this network (on switches often called \"IGMP snooping querier\").")]);
+            .evidence(EvidenceKind::Packet, name, format!("{} queries from {}, none in the last {} s", queries.len(), last.source, ago.as_secs()))
+            .advise(Tool::Network, "Restart the querier, or enable one on a switch or router of this network (on switches often called \"IGMP snooping querier\").");
         (has_stopped && has_members).then_some(finding)
     });
     judged.collect()
@@ -152,8 +152,7 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
 
 fn with_remedies(finding: Finding, interface: &str, interest: &Interest<'_>) -> Finding {
     finding
-        .on_interface(interface)
-        .for_group(interest.destination())
+        .concerning(interface, interest.destination())
         .advise(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\").").advise(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`.").with_remedies([remedies::mcast::become_querier(interface)])
 }
 
@@ -223,9 +222,8 @@ fn membership_forgotten(observation: &Observation, interest: &Interest<'_>) -> O
         observation.options.query_interval.as_secs()
     );
     let seconds = observation.options.querier_timeout().as_secs();
-    let finding = Finding::fault(Id::MembershipForgotten, cause)
-        .on_interface(&interface)
-        .for_group(interest.destination());
+    let finding =
+        Finding::fault(Id::MembershipForgotten, cause).concerning(&interface, interest.destination());
     let finding = with_forgotten_evidence(finding, observation, interest)
         .with_all_evidence(known_queries(observation, interest))
         .with_all_evidence(dropping_control(observation, interest, ControlKind::Query).evidence(observation))

@@ -177,8 +177,7 @@ fn unlearnt_members(observation: &Observation) -> Vec<Finding> {
                 Id::FirewallDropsIgmp,
                 format!("{bridge} does not learn that hosts behind its port {name} have joined {}, although their {protocol} reports arrive there: {}.", interest.group, suspects.clause()),
             )
-            .on_interface(name)
-            .for_group(interest.group)
+            .concerning(name, interest.group)
             .evidence(EvidenceKind::Packet, name, format!("{protocol} reports of {}", interest.group))
             .evidence(EvidenceKind::Table, format!("bridge mdb show dev {bridge}"), format!("no entry for {} at {name}", interest.group))
             .with_all_evidence(suspects.evidence(observation))
@@ -288,8 +287,7 @@ fn expected_elsewhere(route: &MulticastRoute, arrives: &str, expected: &str) -> 
         route.source
     );
     Finding::fault(Id::RouterWrongInterface, cause)
-        .on_interface(expected)
-        .for_group(route.group)
+        .concerning(expected, route.group)
         .from_source(route.source)
         .advise(Tool::Network, advice)
 }

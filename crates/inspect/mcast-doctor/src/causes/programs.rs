@@ -281,7 +281,7 @@ fn socket_filter_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
             .for_group(SocketAddr::new(group, local.port()))
             .in_program(program)
             .evidence(EvidenceKind::Socket, location, "its filter rejects every such datagram")
-            .with_remedies([Remedy::advice(Tool::Program, ATTACHED)]);
+            .advise(Tool::Program, ATTACHED);
         Some(finding)
     };
     examined.iter().filter_map(finding).collect()

@@ -12,7 +12,7 @@ use crate::netfilter::ControlKind;
 use crate::observation::{Interest, Observation, protocol};
 use crate::snapshot::interface_setting;
 use crate::wire::{ControlMessage, ControlPacket, Tagging};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 /// Two queriers send queries on one network, although the one with the higher address must be silent.
 pub(super) const TWO_QUERIERS: Cause =
@@ -154,10 +154,10 @@ fn forgetful_bridges(observation: &Observation) -> impl Iterator<Item = Finding>
         .on_interface(name)
         .with_evidence(setting("mcast_membership_interval", keeps))
         .with_evidence(setting("mcast_query_interval", asks))
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Ip,
             format!("Run `ip link set dev {name} type bridge mcast_membership_interval {enough:.0}`; it affects all groups on {name}."),
-        )])
+        )
     })
 }
 
@@ -236,8 +236,7 @@ pub(super) fn ignored_query_finding(observation: &Observation, interest: &Intere
         Id::FirewallDropsIgmp,
         format!("The {protocol}v{version} query from {} reached {interface}, but the kernel did not process it: a firewall drops incoming {protocol}. Switches forget {}, because nobody reports it again.", query.source, interest.group),
     )
-    .on_interface(&interface)
-    .for_group(interest.group)
+    .concerning(&interface, interest.group)
     .evidence(EvidenceKind::Packet, &interface, format!("{protocol}v{version} query from {}", query.source))
     .with_evidence(proof)
     .with_all_evidence(suspects.evidence(observation))

@@ -63,8 +63,7 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         "The kernel's queue between the device {interface} and the IP layer overflowed and dropped datagrams to {to}."
     );
     let finding = Finding::fault(Id::BacklogDrops, cause)
-        .on_interface(interface)
-        .for_group(to)
+        .concerning(interface, to)
         .with_all_evidence(evidence(drops))
         .with_remedies(enlarge_backlog());
     Some(finding)
@@ -354,8 +353,7 @@ fn finding(
         .into_iter()
         .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
     let finding = Finding::fault(Id::LostInThisMachine, cause)
-        .on_interface(interface)
-        .for_group(to)
+        .concerning(interface, to)
         .from_sources(flows.iter().filter_map(|flow| flow.status.source))
         .explaining(flows.iter().map(|flow| ExplainedFlow::from(&flow.status)))
         .with_all_evidence(evidence(drops))

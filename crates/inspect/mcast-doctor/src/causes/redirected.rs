@@ -16,7 +16,7 @@ use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
+use crate::{EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
     .at(Stage::Destination)
@@ -74,8 +74,7 @@ fn readdressed(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         );
         let explained = ExplainedFlow { destination: to, source: None, interface: above.name().to_owned() };
         let finding = Finding::fault(Id::Redirected, cause)
-            .on_interface(above.name())
-            .for_group(to)
+            .concerning(above.name(), to)
             .from_source(flow.key.source)
             .explaining([explained])
             .at_hook(rule.hook)
@@ -109,14 +108,9 @@ fn sent_elsewhere(observation: &Observation, count: &HookCount) -> Option<Findin
     let counted = format!("{} datagrams reached it, {} passed it to {to}", count.reached, count.passed);
     Some(
         finding
-            .on_interface(&interface)
-            .for_group(to)
+            .concerning(&interface, to)
             .from_source(source)
-            .with_evidence(Evidence::new(
-                EvidenceKind::Counter,
-                format!("hook {}", count.hook.name()),
-                counted,
-            ))
+            .evidence(EvidenceKind::Counter, format!("hook {}", count.hook.name()), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::keep_destination(
                 Hook::Output,
@@ -152,8 +146,7 @@ fn disguised(observation: &Observation, flow: &Flow) -> Option<Finding> {
             rule.location()
         ),
     )
-    .on_interface(&interface)
-    .for_group(to)
+    .concerning(&interface, to)
     .from_source(source)
     .with_evidence(observation.packets_of(flow))
     .with_all_evidence(suspects.evidence(observation))
@@ -263,8 +256,7 @@ fn certain(
         deed(outcome.effect)
     );
     let finding = Finding::fault(Id::Redirected, cause)
-        .on_interface(device)
-        .for_group(to)
+        .concerning(device, to)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
         .with_remedies(remedies::keep_destination(hook, device, to, outcome.effect, Some(&outcome.rule)));
@@ -299,8 +291,7 @@ fn finding(
         Id::Redirected,
         format!("{lost} of {all} datagrams from {sources} to {to} that arrived on {interface} are diverted on this machine: {rule} {what}."),
     )
-    .on_interface(&interface)
-    .for_group(to)
+    .concerning(&interface, to)
     .with_all_evidence(counters.into_iter().filter_map(|counter| observation.counter_change(counter, interest.family())))
     .with_remedies(remedies::keep_destination(Hook::Prerouting, &interface, to, effect, suspects.rule()))
 }

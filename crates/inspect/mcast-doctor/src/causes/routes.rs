@@ -322,8 +322,7 @@ fn ipv6_loopback_route(observation: &Observation) -> Vec<Finding> {
                 link.name()
             ),
         )
-        .on_interface(link.name())
-        .for_group(interest.destination())
+        .concerning(link.name(), interest.destination())
         .evidence(
             EvidenceKind::Route,
             "/proc/net/ipv6_route",
@@ -602,8 +601,7 @@ fn reverse_path_filter(observation: &Observation, interest: &Interest<'_>) -> Op
         Id::ReversePathFilter,
         format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
     )
-    .on_interface(&interface)
-    .for_group(interest.destination())
+    .concerning(&interface, interest.destination())
     .from_sources(dropped.iter().map(|lost| lost.flow.key.source.ip()).collect::<BTreeSet<_>>())
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .change(EvidenceKind::Counter, format!("/proc/net/netstat {REVERSE_PATH_COUNTER}"), before, after)

@@ -133,10 +133,10 @@ fn by_policy(observation: &Observation) -> Option<Finding> {
     );
     let finding = Finding::new(Id::DroppedWhenSending, severity, cause)
         .with_evidence(Evidence::change(EvidenceKind::Counter, *counter, before, after))
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Ip,
             "List the policies (ip xfrm policy list dir out) and exempt groups from those that block or encrypt them; they come from the configuration of strongSwan, Libreswan or another program.",
-        )]);
+        );
     Some(match (interests.first(), observation.program()) {
         (Some(interest), _) => finding.for_group(interest.destination()),
         (None, Some(program)) => finding.in_program(&program.name),
@@ -166,8 +166,7 @@ fn dropped_when_sending_finding(observation: &Observation, drops: Vec<&KernelDro
         most.describe()
     );
     let finding = Finding::fault(Id::DroppedWhenSending, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(source)
         .with_remedies([remedy(&most.reason, &interface)])
         .with_all_evidence(evidence(drops));
@@ -253,8 +252,7 @@ fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> 
     let counted = format!("{} datagrams reached it, {} passed it", count.reached, count.passed);
     Some(
         finding
-            .on_interface(&interface)
-            .for_group(to)
+            .concerning(&interface, to)
             .from_source(source)
             .at_hook(count.hook)
             .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)

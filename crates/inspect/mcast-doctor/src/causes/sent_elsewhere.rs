@@ -74,8 +74,7 @@ fn behind_the_output_hook(
     let option = option(family);
     let cause = loopback_off_cause(unsent.source, unsent.to, option);
     let finding = Finding::fault(Id::LoopbackOff, cause)
-        .on_interface(observation.link_name(unsent.interface))
-        .for_group(unsent.to)
+        .concerning(observation.link_name(unsent.interface), unsent.to)
         .from_source(unsent.source)
         .at_hook(Hook::Postrouting)
         .with_evidence(unsent.evidence())
@@ -229,8 +228,7 @@ fn kept_here_finding(observation: &Observation, flow: &Flow, link: &Link, prefix
         "{group} is an address of this machine, on {name}: datagrams that this machine sends to it go to {sends} and never leave."
     );
     let finding = Finding::fault(Id::SentByOtherInterface, cause)
-        .on_interface(name)
-        .for_group(to)
+        .concerning(name, to)
         .evidence(EvidenceKind::Interface, format!("ip address show dev {name}"), format!("{group}/{prefix}"))
         .with_evidence(observation.packets_of(flow))
         .with_remedies([remedies::linux::remove_group_address(group, prefix, name, joins)])
@@ -403,8 +401,7 @@ fn sent_by_other_interface_finding(
         .and_then(|program| remedies::socket::change(program.socket_at(sent.source.port())?, &[send_by]));
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .with_remedies(on_socket)
-        .on_interface(&leaves)
-        .for_group(to)
+        .concerning(&leaves, to)
         .from_source(sent.source)
         .with_evidence(sent.evidence.clone())
         .advise(
@@ -460,15 +457,10 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         described(observation, flow.destination.ip())
     );
     let finding = Finding::new(Id::SentToUnicast, severity, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(flow.source)
         .with_evidence(evidence(observation, flow))
-        .with_evidence(Evidence::new(
-            EvidenceKind::Packet,
-            &interface,
-            format!("no datagram to {}", interest.group),
-        ))
+        .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
         .with_remedies([remedy(Some(to))]);
     Some(finding)
 }

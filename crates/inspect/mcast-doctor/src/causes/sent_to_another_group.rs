@@ -69,8 +69,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         (Severity::Warning, cause)
     };
     let finding = Finding::new(Id::SentToAnotherGroup, severity, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(flow.key.source)
         .with_all_evidence(candidates.iter().take(MAX_NAMED).map(|(_, flow)| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
@@ -101,8 +100,7 @@ fn of_other_family(observation: &Observation, interest: &Interest<'_>) -> Option
         name(group.is_ipv4())
     );
     let finding = Finding::new(Id::SentToAnotherGroup, Severity::Warning, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(source)
         .with_evidence(observation.packets_of(flow))
         .with_remedies(remedies(actual, to));

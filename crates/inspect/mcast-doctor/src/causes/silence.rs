@@ -258,8 +258,7 @@ fn judge_members_get_nothing(
         ),
     };
     let finding = Finding::new(Id::MembersGetNothing, severity, cause)
-        .on_interface(&name)
-        .for_group(group)
+        .concerning(&name, group)
         .evidence(EvidenceKind::Packet, &name, format!("reports for {group} from {hosts}, {}", in_vlan(vlan)))
         .with_all_evidence(elsewhere.or(similar).map(|flow| observation.packets_of(flow)))
         .advise(Tool::Network, format!("If {group} is being sent, it is lost before the point of this capture: make the next one on the other side of the switch or router, towards the sender.")).advise(Tool::Network, "If the capture was made on a port that does not lead to these hosts (a router port, for instance), datagrams need not appear in it.");

@@ -11,7 +11,7 @@ use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
 use crate::snapshot::Counter;
 use crate::wire::{Flow, FragmentedDatagram};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 /// The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
 /// layer.
@@ -49,12 +49,12 @@ fn printed(observation: &Observation) -> Option<Finding> {
     );
     let finding = Finding::new(Id::MtuTooSmall, Severity::Fault, cause)
         .in_program(&program.name)
-        .with_evidence(Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line))
+        .evidence(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line)
         .with_all_evidence(mtus)
-        .with_remedies([Remedy::advice(
+        .advise(
             Tool::Program,
             "Send at most the MTU without the headers, 28 bytes in IPv4 and 48 in IPv6: 1472 or 1452 bytes on Ethernet. If larger datagrams should be fragmented, do not set IP_MTU_DISCOVER to IP_PMTUDISC_DO or IP_PMTUDISC_PROBE, and do not set IPV6_DONTFRAG.",
-        )]);
+        );
     Some(finding)
 }
 
@@ -93,8 +93,7 @@ fn judge_mtu_too_small(observation: &Observation, interest: &Interest<'_>) -> Op
         severity,
         format!("{name} accepts packets of at most {mtu} bytes and dropped {drops}, {what}."),
     )
-    .on_interface(name)
-    .for_group(interest.destination())
+    .concerning(name, interest.destination())
     .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
     .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
     .with_remedies(remedies::with_networkd(
@@ -259,8 +258,7 @@ impl<'a> Fragments<'a> {
             Id::FragmentsLost,
             format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
         )
-        .on_interface(&interface)
-        .for_group(interest.destination())
+        .concerning(&interface, interest.destination())
         .from_source(source)
         .evidence(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete"))
         .with_all_evidence(counters)

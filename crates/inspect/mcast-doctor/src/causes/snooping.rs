@@ -162,8 +162,7 @@ fn mac_alias_finding(
     evidence: Evidence,
 ) -> Finding {
     Finding::warning(Id::MacAlias, cause)
-        .on_interface(observation.link_name(interest.interface))
-        .for_group(interest.group)
+        .concerning(observation.link_name(interest.interface), interest.group)
         .with_evidence(evidence)
         .advise(
                 Tool::Network,

@@ -113,8 +113,7 @@ fn by_querier(observation: &Observation) -> Option<Finding> {
             Id::IgmpVersionForced,
             format!("The querier on {interface} uses {protocol}v{version}, so the sources of {} are not reported to it: the group is requested from all sources.", interest.group),
         )
-        .on_interface(&interface)
-        .for_group(interest.group)
+        .concerning(&interface, interest.group)
         .with_evidence(evidence)
         .advise(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."));
         Some(finding)
@@ -147,8 +146,8 @@ fn in_file(observation: &Observation) -> Option<Finding> {
         let finding = Finding::new(Id::IgmpVersionForced, Severity::Warning, cause)
             .on_interface(&interface)
             .from_source(querier)
-            .with_evidence(Evidence::new(EvidenceKind::Packet, interface, text))
-            .with_remedies([Remedy::advice(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."))]);
+            .evidence(EvidenceKind::Packet, interface, text)
+            .advise(Tool::Network, format!("Set the querier (a switch or router) to {protocol}v{newest}."));
         Some(finding)
     })
 }
@@ -283,8 +282,7 @@ fn source_not_admitted(observation: &Observation, interest: &Interest<'_>) -> Op
         Id::SourceNotAdmitted,
         format!("{text} sends to {to}, but the membership admits {mode} {listed}."),
     )
-    .on_interface(&interface)
-    .for_group(to)
+    .concerning(&interface, to)
     .from_sources(sources.iter().copied())
     .evidence(EvidenceKind::Packet, &interface, format!("{count} datagrams from {text} to {to}"))
     .evidence(EvidenceKind::Table, "/proc/net/mcfilter", format!("{mode} {listed}"))

@@ -170,8 +170,7 @@ fn source_is_local_finding(observation: &Observation, flows: &[&Flow]) -> Findin
         )
     });
     Finding::fault(Id::SourceIsLocal, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_source(source)
         .explaining(flows.iter().map(|flow| ExplainedFlow {
             destination: flow.destination(),

@@ -70,8 +70,7 @@ fn several_domains(observation: &Observation, flows: &[&Flow]) -> Option<Finding
         domains.join("; ")
     );
     let finding = Finding::note(Id::ConflictingStreams, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
         .advise(
             Tool::Program,
@@ -129,8 +128,7 @@ fn judge_conflicting_streams(observation: &Observation, flows: &[&Flow]) -> Opti
         flows.len()
     );
     let finding = Finding::warning(Id::ConflictingStreams, cause)
-        .on_interface(&interface)
-        .for_group(to)
+        .concerning(&interface, to)
         .from_sources(flows.iter().map(|flow| flow.key.source))
         .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, &interface, "payloads of one sender are not among those of the other")

@@ -93,8 +93,7 @@ fn dropped_at_ingress(observation: &Observation, interest: &Interest<'_>) -> Opt
         Evidence::new(EvidenceKind::Counter, "hook ingress", format!("{reached} datagrams reached it"))
     });
     let finding = Finding::fault(Id::TcDrops, cause)
-        .on_interface(link.name())
-        .for_group(to)
+        .concerning(link.name(), to)
         .explaining(lost.iter().map(|lost| explained(observation, lost.flow)))
         .with_evidence(observation.packets_of(first.flow))
         .with_all_evidence(reached);

@@ -117,8 +117,7 @@ fn rejected(
         "The IPsec policy `{policy}` of this machine rejects the datagrams{from} to {to} when they reach a socket."
     );
     let finding = Finding::fault(Id::IpsecPolicy, cause)
-        .on_interface(interface)
-        .for_group(to)
+        .concerning(interface, to)
         .evidence(EvidenceKind::Setting, "ip xfrm policy", policy)
         .with_remedies(remedies(Some(policy), &address.to_string(), to));
     Some(finding.with(source, Finding::from_source))
@@ -134,10 +133,9 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
         "IPsec policies of this machine rejected {refused} packets while nothing for {to} was received. They may or may not be for {to}."
     );
     let finding = Finding::new(Id::IpsecPolicy, Severity::Warning, cause)
-        .on_interface(observation.link_name(interest.interface))
-        .for_group(to)
+        .concerning(observation.link_name(interest.interface), to)
         .with_all_evidence(policy_counters(observation))
-        .with_remedies([Remedy::advice(Tool::Ip, LIST)]);
+        .advise(Tool::Ip, LIST);
     Some(finding)
 }
 

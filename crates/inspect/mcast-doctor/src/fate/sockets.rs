@@ -11,7 +11,7 @@ use mcast::{Family, InterfaceIndex};
 use crate::observation::{ExaminationTarget, Observation, ProgramSocket, index_of};
 use crate::snapshot::{Counter, Snapshot};
 use crate::wire::{Flow, FlowKey};
-use crate::{Evidence, EvidenceKind, Finding, Id, Severity};
+use crate::{EvidenceKind, Finding, Id, Severity};
 
 /// A datagram that has reached UDP.
 #[derive(Clone, Copy, Debug)]
@@ -92,11 +92,10 @@ impl Blocked<'_> {
         let location = format!("socket {} of {}", self.socket.inode, self.program);
         let ignored = observation.counter_increase(Counter::IgnoredMulticast, Family::of(self.to.ip()));
         Finding::new(id, self.severity, cause)
-            .on_interface(observation.link_name(self.interface))
-            .for_group(self.to)
+            .concerning(observation.link_name(self.interface), self.to)
             .from_sources(self.flows.iter().map(|flow| flow.key.source))
             .in_program(self.program)
-            .with_evidence(Evidence::new(EvidenceKind::Socket, location, socket))
+            .evidence(EvidenceKind::Socket, location, socket)
             .with_all_evidence(self.flows.iter().map(|flow| observation.packets_of(flow)))
             .with_all_evidence(ignored.filter(|_| !self.flows.is_empty()))
     }
