@@ -322,10 +322,21 @@ impl Finding {
         self
     }
 
+    /// Sets the interface, group and source that the finding concerns.
+    #[must_use]
+    pub(crate) fn about(
+        self,
+        interface: impl Into<String>,
+        group: impl Into<Endpoint>,
+        source: impl Into<Endpoint>,
+    ) -> Self {
+        self.concerning(interface, group).from_source(source)
+    }
+
     /// Sets the interface, group and source of a flow.
     #[must_use]
     pub(crate) fn about_flow(self, interface: &str, flow: &Flow) -> Self {
-        self.concerning(interface, flow.destination()).from_source(flow.key.source)
+        self.about(interface, flow.destination(), flow.key.source)
     }
 
     /// Adds something where it is known.

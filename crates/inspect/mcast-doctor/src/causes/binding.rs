@@ -267,8 +267,7 @@ fn membership_of_another_port(observation: &Observation, interest: &Interest<'_>
             interest.group, interest.port
         ),
     )
-    .concerning(&interface, interest.destination())
-    .from_source(source)
+    .about(&interface, interest.destination(), source)
     .evidence(
         EvidenceKind::Packet,
         &interface,

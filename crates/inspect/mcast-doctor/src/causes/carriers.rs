@@ -90,8 +90,7 @@ impl<'a> Carried<'a> {
         let name = self.upper.name();
         let cause = format!("Nothing to {} arrives in {name}: {name} {why}.", interest.destination());
         Finding::fault(Id::OtherVxlan, cause)
-            .concerning(name, interest.destination())
-            .from_source(flow.key.source)
+            .about(name, interest.destination(), flow.key.source)
             .explaining([self.explained.clone()])
             .with_evidence(observation.packets_of(flow))
             .evidence(
@@ -124,8 +123,7 @@ pub(super) fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> 
         interest.destination()
     );
     let finding = Finding::fault(Id::WrongPort, cause)
-        .concerning(name, interest.destination())
-        .from_source(flow.key.source)
+        .about(name, interest.destination(), flow.key.source)
         .explaining([carried.explained])
         .with_evidence(observation.packets_of(flow))
         .evidence(EvidenceKind::Interface, format!("ip -details link show dev {name}"), format!("vxlan dstport {own}"))

@@ -170,8 +170,7 @@ fn malformed_packets_finding(
         flow.packets
     );
     Finding::fault(Id::MalformedPackets, cause)
-        .concerning(&interface, to)
-        .from_source(source)
+        .about(&interface, to, source)
         .with_all_evidence(evidence(flow.drops.iter().copied()))
         .advise(Tool::Network, advice(source))
 }

@@ -76,8 +76,7 @@ fn duplicate_interfaces_finding(observation: &Observation, first: &Flow, second:
         ),
     };
     Finding::new(Id::DuplicateInterfaces, severity, cause)
-        .concerning(&other, to)
-        .from_source(source)
+        .about(&other, to, source)
         .evidence(EvidenceKind::Packet, &one, count(first))
         .evidence(EvidenceKind::Packet, &other, count(second))
         .advise(

@@ -188,8 +188,7 @@ fn by_reason_below(observation: &Observation, interest: &Interest<'_>, link: &Li
         "The XDP program{program} of {name} drops the datagrams to {to} when they arrive there ({packets} packets), so they do not reach {above}."
     );
     let finding = Finding::fault(Id::XdpDrops, cause)
-        .concerning(name, to)
-        .from_source(*first)
+        .about(name, to, *first)
         .explaining([ExplainedFlow { destination: to, source: None, interface: above }])
         .with_all_evidence(evidence(drops.iter().copied()))
         .with_remedies(link.xdp_program.map(|program| detach_program(name, program.mode)));

@@ -68,8 +68,7 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
         "The datagrams from {source} to {to} arrive on {interface} in frames for another host: their Ethernet destination is {mac} instead of {right}, so the kernel drops them."
     );
     let finding = Finding::fault(Id::FramesToAnotherHost, cause)
-        .concerning(&interface, to)
-        .from_source(source)
+        .about(&interface, to, source)
         .evidence(EvidenceKind::Packet, &interface, format!("Ethernet destination {mac}, of the group: {right}"))
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
         .advise(

@@ -280,8 +280,7 @@ fn ttl_threshold(observation: &Observation) -> Vec<Finding> {
                     "{} arrives with hop limit {}, but is forwarded to {interface} only with a hop limit above {threshold}.",
                     route.group, flow.hop_limits.1
                 ))
-            .concerning(interface, flow.destination())
-            .from_source(flow.key.source)
+            .about(interface, flow.destination(), flow.key.source)
             .evidence(
                 EvidenceKind::Table,
                 "/proc/net/ip_mr_cache",

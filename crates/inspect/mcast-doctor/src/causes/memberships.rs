@@ -436,8 +436,7 @@ fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<
         "{to} arrives on {port}, which is a port of {above}: {above} takes all its frames, so programs of this machine receive the group on {above} only, and it is joined on {port}."
     );
     let finding = Finding::new(Id::JoinedOtherInterface, Severity::Fault, cause)
-        .concerning(port, to)
-        .from_source(flow.key.source)
+        .about(port, to, flow.key.source)
         .with_evidence(observation.packets_of(flow))
         .evidence(EvidenceKind::Setting, format!("ip link show {port}"), format!("master {above}"))
         .with_remedies([
@@ -600,8 +599,7 @@ impl<'a> Mismatch<'a> {
             }
         };
         Finding::new(Id::JoinedOtherInterface, severity, cause)
-            .concerning(arrives_on.name(), *to)
-            .from_source(flow.key.source)
+            .about(arrives_on.name(), *to, flow.key.source)
             .with_evidence(observation.packets_of(flow))
             .evidence(
                 EvidenceKind::Table,

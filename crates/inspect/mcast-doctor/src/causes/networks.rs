@@ -179,8 +179,7 @@ fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Find
         Severity::Fault,
         format!("{name} is a macvlan in source mode, which receives only from the Ethernet addresses in its list. {mac}, which sends {to} from {source}, is not in it."),
     )
-    .concerning(name, to)
-    .from_source(source)
+    .about(name, to, source)
     .with_evidence(observation.packets_of(flow))
     .evidence(EvidenceKind::Packet, name, format!("no datagram to {to}"))
     .with_remedies([Remedy::now_changing(
@@ -219,8 +218,7 @@ fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option
         Id::MacvlanIsolation,
         format!("{source} sends {to} through {name} of this machine, from a macvlan or ipvlan interface on it (a container or virtual machine). A host does not receive what such interfaces send."),
     )
-    .concerning(name, to)
-    .from_source(source)
+    .about(name, to, source)
     .evidence(EvidenceKind::Packet, name, format!("{} datagrams out from {source}, which is not an address of this machine", flow.datagrams))
     .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} came in"))
     .with_remedies([add_interface(name, &upper)]).advise(

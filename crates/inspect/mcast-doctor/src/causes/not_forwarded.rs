@@ -287,8 +287,7 @@ fn expected_elsewhere(route: &MulticastRoute, arrives: &str, expected: &str) -> 
         route.source
     );
     Finding::fault(Id::RouterWrongInterface, cause)
-        .concerning(expected, route.group)
-        .from_source(route.source)
+        .about(expected, route.group, route.source)
         .advise(Tool::Network, advice)
 }
 

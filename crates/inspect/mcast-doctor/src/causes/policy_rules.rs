@@ -195,8 +195,7 @@ fn at_receiver(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         Id::PolicyRule,
         format!("A routing rule makes this machine drop the datagrams for {to} from {source} that arrive on {interface}: by {rule} ({command}), {why}."),
     )
-    .concerning(&interface, to)
-    .from_source(source)
+    .about(&interface, to, source)
     .explaining(explained.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .with_all_evidence(of_decision(decision))
     .with_all_evidence(explained.iter().map(|lost| observation.packets_of(lost.flow)))

@@ -74,8 +74,7 @@ fn readdressed(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         );
         let explained = ExplainedFlow { destination: to, source: None, interface: above.name().to_owned() };
         let finding = Finding::fault(Id::Redirected, cause)
-            .concerning(above.name(), to)
-            .from_source(flow.key.source)
+            .about(above.name(), to, flow.key.source)
             .explaining([explained])
             .at_hook(rule.hook)
             .with_evidence(observation.packets_of(flow))
@@ -108,8 +107,7 @@ fn sent_elsewhere(observation: &Observation, count: &HookCount) -> Option<Findin
     let counted = format!("{} datagrams reached it, {} passed it to {to}", count.reached, count.passed);
     Some(
         finding
-            .concerning(&interface, to)
-            .from_source(source)
+            .about(&interface, to, source)
             .evidence(EvidenceKind::Counter, format!("hook {}", count.hook.name()), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::keep_destination(
@@ -146,8 +144,7 @@ fn disguised(observation: &Observation, flow: &Flow) -> Option<Finding> {
             rule.location()
         ),
     )
-    .concerning(&interface, to)
-    .from_source(source)
+    .about(&interface, to, source)
     .with_evidence(observation.packets_of(flow))
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::keep_destination(Hook::Output, &interface, to, RuleEffect::Masquerade, Some(rule)));

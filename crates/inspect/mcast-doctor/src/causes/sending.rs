@@ -166,8 +166,7 @@ fn dropped_when_sending_finding(observation: &Observation, drops: Vec<&KernelDro
         most.describe()
     );
     let finding = Finding::fault(Id::DroppedWhenSending, cause)
-        .concerning(&interface, to)
-        .from_source(source)
+        .about(&interface, to, source)
         .with_remedies([remedy(&most.reason, &interface)])
         .with_all_evidence(evidence(drops));
     Some(finding)
@@ -252,8 +251,7 @@ fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> 
     let counted = format!("{} datagrams reached it, {} passed it", count.reached, count.passed);
     Some(
         finding
-            .concerning(&interface, to)
-            .from_source(source)
+            .about(&interface, to, source)
             .at_hook(count.hook)
             .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)
             .with_all_evidence(suspects.evidence(observation))

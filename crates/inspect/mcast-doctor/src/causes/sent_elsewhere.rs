@@ -74,8 +74,7 @@ fn behind_the_output_hook(
     let option = option(family);
     let cause = loopback_off_cause(unsent.source, unsent.to, option);
     let finding = Finding::fault(Id::LoopbackOff, cause)
-        .concerning(observation.link_name(unsent.interface), unsent.to)
-        .from_source(unsent.source)
+        .about(observation.link_name(unsent.interface), unsent.to, unsent.source)
         .at_hook(Hook::Postrouting)
         .with_evidence(unsent.evidence())
         .evidence(EvidenceKind::Socket, format!("socket {socket}"), format!("{option} off"))
@@ -401,8 +400,7 @@ fn sent_by_other_interface_finding(
         .and_then(|program| remedies::socket::change(program.socket_at(sent.source.port())?, &[send_by]));
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .with_remedies(on_socket)
-        .concerning(&leaves, to)
-        .from_source(sent.source)
+        .about(&leaves, to, sent.source)
         .with_evidence(sent.evidence.clone())
         .advise(
             Tool::Program,
@@ -457,8 +455,7 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
         described(observation, flow.destination.ip())
     );
     let finding = Finding::new(Id::SentToUnicast, severity, cause)
-        .concerning(&interface, to)
-        .from_source(flow.source)
+        .about(&interface, to, flow.source)
         .with_evidence(evidence(observation, flow))
         .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
         .with_remedies([remedy(Some(to))]);

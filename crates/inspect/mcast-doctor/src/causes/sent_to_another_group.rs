@@ -69,8 +69,7 @@ fn check(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
         (Severity::Warning, cause)
     };
     let finding = Finding::new(Id::SentToAnotherGroup, severity, cause)
-        .concerning(&interface, to)
-        .from_source(flow.key.source)
+        .about(&interface, to, flow.key.source)
         .with_all_evidence(candidates.iter().take(MAX_NAMED).map(|(_, flow)| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, &interface, format!("no datagram to {}", interest.group))
         .with_remedies(remedies(actual, to));
@@ -100,8 +99,7 @@ fn of_other_family(observation: &Observation, interest: &Interest<'_>) -> Option
         name(group.is_ipv4())
     );
     let finding = Finding::new(Id::SentToAnotherGroup, Severity::Warning, cause)
-        .concerning(&interface, to)
-        .from_source(source)
+        .about(&interface, to, source)
         .with_evidence(observation.packets_of(flow))
         .with_remedies(remedies(actual, to));
     Some(finding)

@@ -258,8 +258,7 @@ impl<'a> Fragments<'a> {
             Id::FragmentsLost,
             format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
         )
-        .concerning(&interface, interest.destination())
-        .from_source(source)
+        .about(&interface, interest.destination(), source)
         .evidence(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete"))
         .with_all_evidence(counters)
         .advise(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")).advise(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port.");

@@ -170,8 +170,7 @@ fn source_is_local_finding(observation: &Observation, flows: &[&Flow]) -> Findin
         )
     });
     Finding::fault(Id::SourceIsLocal, cause)
-        .concerning(&interface, to)
-        .from_source(source)
+        .about(&interface, to, source)
         .explaining(flows.iter().map(|flow| ExplainedFlow {
             destination: flow.destination(),
             source: Some(flow.key.source.ip()),

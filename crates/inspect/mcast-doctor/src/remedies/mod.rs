@@ -142,7 +142,7 @@ pub(crate) fn with_networkd(now: Remedy, link: &Link, topic: &str, lines: &str) 
 /// Admits datagrams that arrive: with an nftables rule in front of the one that drops, if it is known, and with the
 /// tools that make rules permanent.
 pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
-    let mut remedies = admit_by_rule(interface, to, rule);
+    let mut remedies = vec![admit_by_rule(interface, to, rule)];
     let port = to.port();
     if rule.is_some_and(DroppingRule::is_of_firewalld) {
         remedies.push(Remedy::advice(
@@ -150,7 +150,7 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
             format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-port={port}/udp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
-    remedies.extend(permanently(ufw("in", interface, to), rule));
+    remedies.extend(permanently(ufw(&["allow", "in", "on", interface], interface, to), rule));
     remedies
 }
 
@@ -164,10 +164,8 @@ pub(crate) fn admit_protocol(
     let family = if group.is_ipv4() { "ip" } else { "ip6" };
     let (group, number) = (group.to_string(), protocol.to_string());
     let scope = RemedyScope::new(format!("IP protocol {number} to {group} on {interface}, from any source"));
-    let by_legacy = rule
-        .and_then(|rule| accept_by_legacy_rules(rule, interface, &[&["-d", &group, "-p", &number]], &scope));
     let matches = [family, "daddr", &group, "meta", "l4proto", &number];
-    let now = by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope));
+    let now = accept(&matches, &[&["-d", &group, "-p", &number]], interface, rule, &scope);
     vec![now, Remedy::advice(Tool::Nft, "Permanently: add the same rule where the rules are configured.")]
 }
 
@@ -195,10 +193,8 @@ pub(crate) fn admit_answers(
     let family = if group.is_ipv4() { "ipv4" } else { "ipv6" };
     let scope = RemedyScope::new(format!("{what} on {interface}"))
         .warning("untrusted hosts can send such datagrams as well");
-    let by_legacy = rule
-        .and_then(|rule| accept_by_legacy_rules(rule, interface, &[&["-p", "udp", legacy, &number]], &scope));
     let matches = ["meta", "nfproto", family, "udp", side, &number];
-    let now = by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope));
+    let now = accept(&matches, &[&["-p", "udp", legacy, &number]], interface, rule, &scope);
     let permanent = match port {
         AnswerPort::From(_) => "Permanently: add the same rule where the rules are configured.",
         AnswerPort::To(_) => {
@@ -214,15 +210,9 @@ pub(crate) fn admit_forwarded(
     address: SocketAddr,
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
-    let (group, port) = (address.ip().to_string(), address.port().to_string());
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
-    let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
-    let mut remedies = admit_by_rule(from, address, rule);
-    let permanent = Change::Rule(Rule::new(Firewall::Ufw, permanent));
-    let ufw = Remedy::of(Tool::Ufw, Persistence::Permanent, [permanent]);
-    let ufw = ufw.with_scope(scope_of_flow(from, address));
-    remedies.extend(permanently(ufw, rule));
-    remedies
+    let permanent = permanently(ufw(&path, from, address), rule);
+    std::iter::once(admit_by_rule(from, address, rule)).chain(permanent).collect()
 }
 
 /// Admits datagrams that this machine sends.
@@ -231,9 +221,8 @@ pub(crate) fn admit_sent_datagrams(
     to: SocketAddr,
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
-    let mut remedies = admit_by_rule(interface, to, rule);
-    remedies.extend(permanently(ufw("out", interface, to), rule));
-    remedies
+    let permanent = permanently(ufw(&["allow", "out", "on", interface], interface, to), rule);
+    std::iter::once(admit_by_rule(interface, to, rule)).chain(permanent).collect()
 }
 
 /// Keeps a rule from redirecting datagrams. Connection tracking remembers translated destinations, so that a rule in
@@ -246,7 +235,7 @@ pub(crate) fn keep_destination(
     rule: Option<&DroppingRule>,
 ) -> Vec<Remedy> {
     if !matches!(effect, RuleEffect::Redirect | RuleEffect::Masquerade) {
-        return admit_by_rule(interface, to, rule);
+        return vec![admit_by_rule(interface, to, rule)];
     }
     let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
     let raw = ["{", "type", "filter", "hook", hook.name(), "priority", "-300", ";", "}"];
@@ -302,42 +291,32 @@ fn in_own_table<const N: usize>(hook: &[&str], words: [&str; N]) -> [Change; 3] 
 
 /// Returns the remedy by ufw if its rules may be the ones that drop: what it accepts, rules of other tables still drop.
 fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
-    match rule {
-        Some(rule) if rule.is_of_firewalld() => None,
-        Some(rule) if rule.is_legacy() && !rule.may_be_of_ufw() => Some(Remedy::advice(
-            Tool::Iptables,
-            format!(
-                "Permanently: save the rules where they are restored at boot: `{}-legacy-save` prints them, `netfilter-persistent save` stores them on Debian and Ubuntu.",
-                rule.family
-            ),
-        )),
-        Some(rule) if rule.is_of_ebtables() => Some(Remedy::advice(
-            Tool::Ebtables,
-            "Permanently: save the rules where they are restored at boot: `ebtables-save` prints them, and `ebtables-restore` loads them.".to_owned(),
-        )),
-        Some(rule) if rule.is_of_xtables && !rule.may_be_of_ufw() => {
-            let program = if rule.family == "ip6" { "ip6tables" } else { "iptables" };
-            Some(Remedy::advice(
-                Tool::Iptables,
-                format!(
-                    "Permanently: save the rules where they are restored at boot: `{program}-save` prints them, and `{program}-restore` loads them; `netfilter-persistent save` stores them on Debian and Ubuntu."
-                ),
-            ))
+    let Some(rule) = rule else { return Some(ufw) };
+    let (family, table) = (&rule.family, &rule.table);
+    let (tool, how) = match () {
+        () if rule.is_of_firewalld() => return None,
+        () if rule.is_of_ebtables() => {
+            (Tool::Ebtables, "save the rules where they are restored at boot: `ebtables-save` prints them, and `ebtables-restore` loads them.".to_owned())
         }
-        Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
-            Tool::Nft,
-            format!(
-                "Permanently: put the rule into the file that creates the table `{} {}`, often /etc/nftables.conf.",
-                rule.family, rule.table
-            ),
-        )),
-        _ => Some(ufw),
-    }
+        () if rule.may_be_of_ufw() => return Some(ufw),
+        () if rule.is_legacy() => {
+            (Tool::Iptables, format!("save the rules where they are restored at boot: `{family}-legacy-save` prints them, `netfilter-persistent save` stores them on Debian and Ubuntu."))
+        }
+        () if rule.is_of_xtables => {
+            let program = if family == "ip6" { "ip6tables" } else { "iptables" };
+            (Tool::Iptables, format!("save the rules where they are restored at boot: `{program}-save` prints them, and `{program}-restore` loads them; `netfilter-persistent save` stores them on Debian and Ubuntu."))
+        }
+        () => {
+            (Tool::Nft, format!("put the rule into the file that creates the table `{family} {table}`, often /etc/nftables.conf."))
+        }
+    };
+    Some(Remedy::advice(tool, format!("Permanently: {how}")))
 }
 
-fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
+/// Admits datagrams that take this path: `in on eth0`.
+fn ufw(path: &[&str], interface: &str, to: SocketAddr) -> Remedy {
     let (group, port) = (to.ip().to_string(), to.port().to_string());
-    let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
+    let args = path.iter().copied().chain(["to", &group, "port", &port, "proto", "udp"]);
     let rule = Change::Rule(Rule::new(Firewall::Ufw, args));
     Remedy::of(Tool::Ufw, Persistence::Permanent, [rule]).with_scope(scope_of_flow(interface, to))
 }
@@ -348,23 +327,18 @@ fn scope_of_flow(interface: &str, to: SocketAddr) -> RemedyScope {
 }
 
 /// Inserts a rule that admits datagrams in front of the one that drops.
-fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Vec<Remedy> {
+fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -> Remedy {
     let family = if to.is_ipv4() { "ip" } else { "ip6" };
     let (group, port) = (to.ip().to_string(), to.port().to_string());
     let matches = [family, "daddr", &group, "udp", "dport", &port];
     let scope = scope_of_flow(interface, to);
-    let by_legacy = rule.and_then(|rule| {
-        let matches = ["-d", &group, "-p", "udp", "--dport", &port];
-        accept_by_legacy_rules(rule, interface, &[&matches], &scope)
-    });
-    let by_legacy = by_legacy.or_else(|| {
-        let words = match to.is_ipv4() {
-            true => ["--ip-dst", &group, "--ip-proto", "udp", "--ip-dport", &port],
-            false => ["--ip6-dst", &group, "--ip6-proto", "udp", "--ip6-dport", &port],
-        };
-        accept_by_ebtables(rule?, Family::of(to.ip()), interface, &[&words], &scope)
-    });
-    vec![by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope))]
+    let words = match to.is_ipv4() {
+        true => ["--ip-dst", &group, "--ip-proto", "udp", "--ip-dport", &port],
+        false => ["--ip6-dst", &group, "--ip6-proto", "udp", "--ip6-dport", &port],
+    };
+    let legacy = ["-d", &group, "-p", "udp", "--dport", &port];
+    rule.and_then(|rule| accept_by_ebtables(rule, Family::of(to.ip()), interface, &[&words], &scope))
+        .unwrap_or_else(|| accept(&matches, &[&legacy], interface, rule, &scope))
 }
 
 /// Returns the program for a rule of the old `iptables`; `None` if it is of nftables.
@@ -376,6 +350,16 @@ fn legacy_program(rule: &DroppingRule) -> Option<&'static str> {
     }
 }
 
+/// Returns the words that restrict a rule to an interface. A chain that is jumped to may be used in both directions.
+fn on_interface<'a>(rule: &DroppingRule, interface: &'a str) -> Option<[&'a str; 2]> {
+    let side = match rule.hook {
+        Hook::Input | Hook::Prerouting | Hook::Forward => "-i",
+        Hook::Output | Hook::Postrouting => "-o",
+        Hook::Ingress | Hook::Egress => return None,
+    };
+    rule.is_base.then_some([side, interface])
+}
+
 /// Inserts rules of the old `iptables` in front of the one that drops. `None` if that one is of nftables.
 fn accept_by_legacy_rules(
     rule: &DroppingRule,
@@ -383,15 +367,7 @@ fn accept_by_legacy_rules(
     matches: &[&[&str]],
     scope: &RemedyScope,
 ) -> Option<Remedy> {
-    let program = legacy_program(rule)?;
-    // A chain that is jumped to may be used in both directions.
-    let side = match rule.hook {
-        _ if !rule.is_base => None,
-        Hook::Input | Hook::Prerouting | Hook::Forward => Some("-i"),
-        Hook::Output | Hook::Postrouting => Some("-o"),
-        Hook::Ingress | Hook::Egress => None,
-    };
-    let on = side.map(|side| [side, interface]);
+    let (program, on) = (legacy_program(rule)?, on_interface(rule, interface));
     let accept = |matches: &&[&str]| {
         let firewall = Firewall::Legacy {
             program: program.to_owned(),
@@ -415,13 +391,7 @@ fn accept_by_ebtables(
     matches: &[&[&str]],
     scope: &RemedyScope,
 ) -> Option<Remedy> {
-    let side = match rule.hook {
-        _ if !rule.is_base || !rule.is_of_ebtables() => None,
-        Hook::Input | Hook::Prerouting | Hook::Forward => Some("-i"),
-        Hook::Output | Hook::Postrouting => Some("-o"),
-        Hook::Ingress | Hook::Egress => None,
-    };
-    let on = side.map(|side| [side, interface]);
+    let on = on_interface(rule, interface);
     let protocol = ["-p", if family == Family::V4 { "IPv4" } else { "IPv6" }];
     let accept = |matches: &&[&str]| {
         let firewall = Firewall::Ebtables { table: rule.table.clone(), chain: rule.chain.clone() };
@@ -433,10 +403,21 @@ fn accept_by_ebtables(
     })
 }
 
-/// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
-fn accept(matches: &[&str], interface: &str, rule: Option<&DroppingRule>, scope: &RemedyScope) -> Remedy {
+/// Inserts a rule in front of the one that drops, in the words of nftables or of the old `iptables`, or advises to do so if it is
+/// not known.
+fn accept(
+    matches: &[&str],
+    legacy: &[&[&str]],
+    interface: &str,
+    rule: Option<&DroppingRule>,
+    scope: &RemedyScope,
+) -> Remedy {
     let words = matches.iter().chain(&["accept"]).map(|word| (*word).to_owned());
-    rule.and_then(|rule| insert_before(rule, interface, words, scope)).unwrap_or_else(|| {
+    let by_rule = rule.and_then(|rule| {
+        accept_by_legacy_rules(rule, interface, legacy, scope)
+            .or_else(|| insert_before(rule, interface, words, scope))
+    });
+    by_rule.unwrap_or_else(|| {
         let what = matches.join(" ");
         Remedy::advice(
             Tool::Nft,
@@ -465,8 +446,7 @@ pub(crate) fn admit_membership_protocol(
         }
     };
     let scope = RemedyScope::new(format!("{} on {interface}; no other traffic", protocol(family)));
-    let by_legacy = rule.and_then(|rule| accept_by_legacy_rules(rule, interface, &legacy, &scope));
-    let by_legacy = by_legacy.or_else(|| {
+    let by_ebtables = rule.and_then(|rule| {
         const MLD: [[&str; 4]; 4] = [
             ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "130/0"],
             ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "131/0"],
@@ -477,9 +457,9 @@ pub(crate) fn admit_membership_protocol(
             Family::V4 => vec![&["--ip-proto", "igmp"]],
             Family::V6 => MLD.iter().map(<[&str; 4]>::as_slice).collect(),
         };
-        accept_by_ebtables(rule?, family, interface, &words, &scope)
+        accept_by_ebtables(rule, family, interface, &words, &scope)
     });
-    let mut remedies = vec![by_legacy.unwrap_or_else(|| accept(matches, interface, rule, &scope))];
+    let mut remedies = vec![by_ebtables.unwrap_or_else(|| accept(matches, &legacy, interface, rule, &scope))];
     let ufw = Remedy::advice(
         Tool::Ufw,
         "With ufw, permanently: add `-A ufw-before-input -p igmp -j ACCEPT` and `-A ufw-before-output -p igmp -j ACCEPT` to the `*filter` section of /etc/ufw/before.rules, before its COMMIT, then run `ufw reload`.",
