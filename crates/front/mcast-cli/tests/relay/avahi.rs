@@ -9,7 +9,7 @@ use mcast_lab::Host;
 use tempfile::TempDir;
 
 use crate::network::{Network, relay, stop};
-use crate::support::{Running, eventually, program};
+use crate::support::{Running, eventually, mcast, program};
 use crate::takeover::setting;
 
 const DAEMON_SETTINGS: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\nenable-dbus=yes\n\
@@ -125,5 +125,28 @@ fn avahi_finds_and_resolves_services_of_the_other_segment_except_denied_ones() {
     let own = published.browse("_ipp._tcp");
     assert!(own.contains("A\\032printer") && !own.contains("#2"), "a conflict: {own}");
     drop((published, browsing));
+    stop(relay);
+}
+
+/// The relay has a socket for each interface, and announces on one what is in the network of the other.
+#[test]
+fn doctor_finds_nothing_wrong_on_a_gateway_with_a_relay() {
+    if !is_installed("avahi-daemon") || !is_installed("avahi-publish") || !is_installed("dbus-daemon") {
+        mcast_lab::skip("a relay and avahi: avahi-daemon, avahi-utils or dbus-daemon is not installed");
+        return;
+    }
+    let network = Network::new(2);
+    let (a, r) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]));
+    r.add_route_via("0.0.0.0/0", "10.0.2.254").unwrap();
+    let relay = relay(&r, &["--profile", "home", "eth0", "eth1"]);
+    let mut avahi = Avahi::start(&a);
+    avahi.publish("A printer", "_ipp._tcp");
+    let _listener = a.run(|| std::net::TcpListener::bind("[::]:631").unwrap()).unwrap();
+    for arguments in [&["A printer", "-i", "eth1"][..], &["A printer", "-i", "eth0"], &["A printer"], &[]] {
+        let ended = mcast(&r, &[&["doctor"], arguments].concat());
+        assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
+        assert!(!ended.text().contains("warning "), "{arguments:?}: {ended:?}");
+    }
+    drop(avahi);
     stop(relay);
 }

@@ -187,9 +187,7 @@ fn not_answered(
     let cause =
         format!("{who} {} on {interface}: no {lacking} was announced in {seconds:.1} s.", title(entry));
     let finding = judgement.about(Id::NotAnnounced, Severity::Fault, entry, cause);
-    let finding = others.iter().take(3).fold(finding, |finding, other| {
-        finding.evidence(EvidenceKind::Packet, title(other), format!("announced by {}", other.source))
-    });
+    let finding = finding.with_all_evidence(judgement.announcements(others.iter().copied()));
     let similar = judgement.similar();
     let finding = match similar.is_empty() {
         true => finding,
@@ -444,10 +442,7 @@ fn elsewhere(judgement: &Judgement<'_>, remote: &Discovered, own: &[&Discovered]
         list(places)
     );
     let finding = judgement.about(Id::AnnouncedElsewhere, Severity::Fault, remote, cause);
-    let finding = own.iter().take(3).fold(finding, |finding, own| {
-        let place = judgement.name(own.key.place.interface);
-        finding.evidence(EvidenceKind::Packet, place, format!("{} announced by {}", title(own), own.source))
-    });
+    let finding = finding.with_all_evidence(judgement.announcements(own.iter().copied()));
     let address = judgement.own_address_on(remote.key.place.interface);
     let setting = own.first().and_then(|own| DdsSetting::of(own)).zip(address);
     match setting {

@@ -17,8 +17,8 @@ use crate::remedies::{self, AnswerPort};
 use crate::service::{Connection, ServiceSearch};
 use crate::snapshot::DroppingRule;
 use crate::{
-    ArrivalStatus, Effect, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion, Remedy,
-    Report, Severity, Tool,
+    ArrivalStatus, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion,
+    Remedy, Report, Severity, Tool,
 };
 
 /// The longest list of names in a sentence.
@@ -184,6 +184,18 @@ impl Judgement<'_> {
         links.filter_map(|link| super::unsent::refused(self.observation, link, group.into())).collect()
     }
 
+    /// Returns who announces the first of these, as evidence.
+    pub(super) fn announcements<'a>(
+        &self,
+        entries: impl IntoIterator<Item = &'a Discovered>,
+    ) -> impl Iterator<Item = Evidence> {
+        let announced = |entry: &Discovered| {
+            let by = format!("{} announced by {}", title(entry), entry.source);
+            Evidence::new(EvidenceKind::Packet, self.name(entry.key.place.interface), by)
+        };
+        entries.into_iter().take(MAX_NAMED).map(announced)
+    }
+
     fn not_announced(&self) -> Finding {
         let search = self.search;
         let others = match search.others.len() {
@@ -256,14 +268,7 @@ impl Judgement<'_> {
         );
         let finding = Finding::fault(Id::AnnouncedElsewhere, cause)
             .on_interfaces(wanted.iter().map(|interface| self.name(*interface)));
-        let finding = search.found.iter().take(MAX_NAMED).fold(finding, |finding, entry| {
-            let place = self.name(entry.key.place.interface);
-            finding.evidence(
-                EvidenceKind::Packet,
-                place,
-                format!("{} announced by {}", title(entry), entry.source),
-            )
-        });
+        let finding = finding.with_all_evidence(self.announcements(&search.found));
         let between = places.iter().chain(&wanted).map(|interface| self.name(*interface)).collect::<Vec<_>>();
         finding
             .advise(

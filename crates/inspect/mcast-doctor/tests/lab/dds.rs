@@ -301,8 +301,7 @@ fn patiently() -> Options {
 /// Looks for this name, with a writer on the sender and a reader on the receiver, each in this domain and on this interface.
 fn nodes_of_cyclone(there: (u32, &str), here: (u32, &str), name: &str) -> Report {
     let net = Net::new();
-    let _robot = Cyclone::start(&net.sender, there.0, there.1, &["w:rt/scan"]);
-    let _pc = Cyclone::start(&net.receiver, here.0, here.1, &["r:rt/scan"]);
+    let _both = Cyclone::start_both(&net, there, here);
     examine_for(&net.receiver, name, &patiently())
 }
 
@@ -312,8 +311,7 @@ fn cyclones(there: &str, here: &str, name: &str) -> Report {
 }
 
 fn cyclones_in(net: &Net, there: &str, here: &str, name: &str) -> Report {
-    let _robot = Cyclone::start(&net.sender, 0, there, &["w:rt/scan"]);
-    let _pc = Cyclone::start(&net.receiver, 0, here, &["r:rt/scan"]);
+    let _both = Cyclone::start_both(net, (0, there), (0, here));
     examine_for(&net.receiver, name, &briefly())
 }
 
@@ -362,6 +360,15 @@ sys.stdin.read()
         command.env("CYCLONEDDS_URI", format!("<CycloneDDS><Domain>{settings}</Domain></CycloneDDS>"));
         command.args(["-c", NODE, &domain.to_string()]).args(ends);
         Self::of(command)
+    }
+
+    /// Starts a writer on the sender and a reader on the receiver, each in this domain and with these settings.
+    fn start_both(net: &Net, there: (u32, &str), here: (u32, &str)) -> [Self; 2] {
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| Self::start(&net.sender, there.0, there.1, &["w:rt/scan"]));
+            let here = Self::start(&net.receiver, here.0, here.1, &["r:rt/scan"]);
+            [there.join().unwrap(), here]
+        })
     }
 
     /// Starts a program, and waits until it is up.
