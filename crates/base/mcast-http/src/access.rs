@@ -83,6 +83,18 @@ impl AccessRules {
         Ok(HttpAccess { origin, base, token })
     }
 
+    /// Returns whether pages of this host, as a request names it, have this origin. Under one of its other names, this server may be
+    /// behind a reverse proxy that adds TLS.
+    fn is_page_of(&self, host: &str, origin: &str) -> bool {
+        let name = host.split(':').next().unwrap_or(host);
+        let by_tls = || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
+        match origin.split_once("://") {
+            Some(("http", authority)) => authority == host,
+            Some(("https", authority)) => authority.eq_ignore_ascii_case(host) && by_tls(),
+            _ => false,
+        }
+    }
+
     /// A trusted proxy decides itself for which names it is there.
     fn check_host(&self, request: &HttpRequest, peer: IpAddr) -> Result<(), HttpRefused> {
         // Programs with HTTP/1.0 may omit it. Browsers do not.
@@ -113,7 +125,9 @@ impl AccessRules {
             Some(origin) if self.origins.iter().any(|allowed| allowed == origin || allowed == "*") => {
                 Ok(Some(origin.to_owned()))
             }
-            Some(origin) if origin.strip_prefix("http://") == request.host.as_deref() => Ok(None),
+            Some(origin) if request.host.as_deref().is_some_and(|host| self.is_page_of(host, origin)) => {
+                Ok(None)
+            }
             Some(origin) if origin == base.origin() => Ok(None),
             Some(origin) => foreign(format!("pages of {origin:?} may not read this{}", self.origin_advice)),
             // A picture or a script has no origin, but what it requests may have effects, such as that a group is joined.
@@ -274,6 +288,13 @@ mod tests {
             let refused = origin(&request(foreign, is_cross_site), &rules);
             assert_eq!(refused, Err(HttpRefusal::Origin), "{foreign:?}");
         }
+        rules.hosts.push("tv.lan".into());
+        let by_tls =
+            |host: &str| HttpRequest { host: Some(host.into()), ..request(Some("https://tv.lan"), false) };
+        assert_eq!(origin(&by_tls("tv.lan"), &rules), Ok(None));
+        assert_eq!(origin(&by_tls("10.0.0.1"), &rules), Err(HttpRefusal::Origin));
+        let without_host = HttpRequest { host: None, ..request(Some("ftp://x"), false) };
+        assert_eq!(origin(&without_host, &rules), Err(HttpRefusal::Origin));
         rules.origins = vec!["*".into()];
         assert_eq!(origin(&request(Some("null"), true), &rules), Ok(Some("null".into())));
         assert_eq!(origin(&request(None, true), &rules), Ok(None));

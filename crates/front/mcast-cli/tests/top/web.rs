@@ -197,6 +197,7 @@ fn a_reverse_proxy_serves_the_page_under_its_name_to_those_with_the_token() {
     for (headers, status) in [
         (format!("Host: wall.example\r\nCookie: token={token}\r\n"), "200"),
         (format!("Host: WALL.lan:8443\r\nCookie: token={token}\r\n"), "200"),
+        (format!("Host: wall.lan\r\nOrigin: https://wall.lan\r\nCookie: token={token}\r\n"), "200"),
         (format!("Host: wall.lan\r\nOrigin: https://evil.example\r\nCookie: token={token}\r\n"), "403"),
         ("Host: wall.example\r\n".into(), "401"),
         (format!("Host: evil.example\r\nCookie: token={token}\r\n"), "403"),
