@@ -1,7 +1,7 @@
 //! The thread that captures, what it passes to the table, and access to its state.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
-use mcast::InterfaceIndex;
-use mcast::interface::InterfaceWatcher;
+use mcast::interface::{Interface, InterfaceWatcher};
+use mcast::{Family, InterfaceIndex};
 use mcast_capture::{
     ErrorKind, FileError, Frame, PacketFilter, Part, SourceError, UnexaminedFrames, UnwrappedPacket,
     Unwrapper,
@@ -22,7 +22,6 @@ use mcast_stream_proto::history::HistoryAnnouncement;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
-use super::discovery::remove_vanished;
 use super::frames::{LiveFrames, SourceEnd};
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
@@ -541,6 +540,13 @@ impl FeedTable {
             recording.write(frame, packet, key);
         }
     }
+}
+
+/// Removes what was announced on interfaces that are gone, also by frames that were captured before.
+pub(super) fn remove_vanished(table: &mut DiscoveryTable, watcher: &InterfaceWatcher) {
+    let indices = |interface: &Interface| [Family::V4, Family::V6].map(|family| interface.index_for(family));
+    let known: HashSet<InterfaceIndex> = watcher.known().iter().flat_map(indices).collect();
+    table.retain_interfaces(|index| known.contains(&index));
 }
 
 /// Adds a packet to the table. Fragments are added when they are whole.

@@ -5,7 +5,7 @@ mod groups;
 mod json;
 mod sockets;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,13 +13,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::interface::{Interface, InterfaceWatcher};
-use mcast::{Family, GroupAddr, InterfaceIndex, InterfaceSelector};
+use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{CaptureFile, ErrorKind, Frame, SourceError, Unwrapper};
 use mcast_group::SafeText;
 
 use super::frames::{InterfaceFollower, LiveFrames, SourceEnd};
-use super::monitor::{discover, discover_stream};
+use super::monitor::{discover, discover_stream, remove_vanished};
 use super::{LiveError, is_transient};
 use crate::clock::Time;
 use crate::discovery::{
@@ -584,13 +583,6 @@ impl State {
             self.names.insert(frame.interface, escaped(name).into());
         }
     }
-}
-
-/// Removes what was announced on interfaces that are gone, also by frames that were captured before.
-pub(super) fn remove_vanished(table: &mut DiscoveryTable, watcher: &InterfaceWatcher) {
-    let indices = |interface: &Interface| [Family::V4, Family::V6].map(|family| interface.index_for(family));
-    let known: HashSet<InterfaceIndex> = watcher.known().iter().flat_map(indices).collect();
-    table.retain_interfaces(|index| known.contains(&index));
 }
 
 fn add_names(names: &mut HashMap<InterfaceIndex, Arc<str>>, sockets: &DiscoverySockets) {
