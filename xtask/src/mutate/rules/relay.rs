@@ -101,8 +101,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     SERVER.rule(
         "pages of other sites read nothing",
-        "Some(origin) if origin.strip_prefix(\"http://\") == request.host.as_deref() => Ok(None),",
-        "Some(origin) if origin.starts_with(\"http://\") => Ok(None),",
+        "Some((\"http\", authority)) => authority == host,",
+        "Some((\"http\", _)) => true,",
     ),
     SERVER.rule(
         "pages of other sites cause no joins",

@@ -11,6 +11,7 @@ const GROUP: &str = "239.255.1.3:5000";
 
 pub(crate) const DAC_OVERRIDE: u64 = 1 << 1;
 pub(crate) const DAC_READ_SEARCH: u64 = 1 << 2;
+pub(crate) const NET_BIND_SERVICE: u64 = 1 << 10;
 pub(crate) const NET_ADMIN: u64 = 1 << 12;
 pub(crate) const NET_RAW: u64 = 1 << 13;
 const IPC_LOCK: u64 = 1 << 14;
@@ -21,8 +22,10 @@ pub(crate) const BPF: u64 = 1 << 39;
 /// To find the processes of sockets.
 const FIND_OWNERS: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
 /// To examine a machine.
-const EXAMINE: u64 = FIND_OWNERS | NET_RAW | BPF | PERFMON | SYSLOG;
+const EXAMINE: u64 = FIND_OWNERS | NET_BIND_SERVICE | NET_RAW | BPF | PERFMON | SYSLOG;
 
+/// To receive on interfaces that appear later.
+const OPEN_SOCKETS: u64 = NET_BIND_SERVICE | NET_RAW;
 /// To take frames off an interface.
 const TAKE_FRAMES: u64 = BPF | NET_ADMIN | NET_RAW | IPC_LOCK;
 
@@ -126,7 +129,7 @@ fn every_thread_drops_unneeded_rights() {
         Case {
             arguments: &["relay", "239.255.1.3:5000", "from", "eth0", "to", "udp://10.0.0.1:9"],
             begun: "forwarding",
-            left: NET_RAW,
+            left: OPEN_SOCKETS,
         },
         Case { arguments: &["record", GROUP, "-i", "eth0", "-w", &plain], begun: "recording", left: 0 },
         Case {
@@ -137,7 +140,7 @@ fn every_thread_drops_unneeded_rights() {
         Case {
             arguments: &["record", GROUP, "-i", "eth0", "--follow", "-w", &followed],
             begun: "recording",
-            left: NET_RAW,
+            left: OPEN_SOCKETS,
         },
         Case {
             arguments: &["record", GROUP, "-i", "eth0", "--wire", "require", "-w", &taken],
@@ -147,7 +150,7 @@ fn every_thread_drops_unneeded_rights() {
         Case {
             arguments: &["record", GROUP, "-i", "eth0", "--wire", "auto", "--follow", "-w", &both],
             begun: "recording",
-            left: TAKE_FRAMES,
+            left: TAKE_FRAMES | NET_BIND_SERVICE,
         },
         Case {
             arguments: &[
@@ -161,7 +164,7 @@ fn every_thread_drops_unneeded_rights() {
                 "udp://10.0.0.1:9",
             ],
             begun: "forwarding",
-            left: TAKE_FRAMES,
+            left: TAKE_FRAMES | NET_BIND_SERVICE,
         },
     ];
     for case in cases {

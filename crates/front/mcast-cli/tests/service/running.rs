@@ -9,7 +9,8 @@ use mcast_lab::Host;
 
 use crate::manager::{ServiceManager, allow};
 use crate::rights::{
-    BPF, DAC_OVERRIDE, DAC_READ_SEARCH, NET_ADMIN, NET_RAW, PERFMON, Rights, SYS_PTRACE, SYSLOG,
+    BPF, DAC_OVERRIDE, DAC_READ_SEARCH, NET_ADMIN, NET_BIND_SERVICE, NET_RAW, PERFMON, Rights, SYS_PTRACE,
+    SYSLOG,
 };
 use crate::support::{Lan, MCAST, Running, eventually, mcast, program, send};
 use crate::unit::{UNITS, Unit};
@@ -143,13 +144,16 @@ fn every_unit_keeps_only_the_rights_it_needs() {
     let kept = [
         ("record", NET_RAW),
         ("querier", NET_RAW),
-        ("relay", NET_RAW),
+        ("relay", NET_BIND_SERVICE | NET_RAW),
         ("top", 0),
-        ("doctor", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG),
+        ("doctor", NET_BIND_SERVICE | NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG),
         ("bridge", 0),
         ("publish", 0),
         ("subscribe", 0),
-        ("repair", NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG | SYS_PTRACE | DAC_READ_SEARCH),
+        (
+            "repair",
+            NET_BIND_SERVICE | NET_RAW | NET_ADMIN | BPF | PERFMON | SYSLOG | SYS_PTRACE | DAC_READ_SEARCH,
+        ),
     ];
     for (name, ..) in UNITS {
         let left = kept.iter().find(|(each, _)| *each == name).unwrap().1;

@@ -49,6 +49,38 @@ fn program_that_receives_only_while_the_doctor_listens_is_a_fault() {
     }
 }
 
+/// A process of its own that has joined the group on `eth1`, with this value of `IP_MULTICAST_ALL`.
+struct Elsewhere(mcast_lab::Child);
+
+impl Elsewhere {
+    fn start(net: &Net, takes_all: u8) -> Self {
+        let mut python = net.receiver.command("python3").unwrap();
+        // IP_MULTICAST_ALL is 49.
+        let program = format!(
+            "import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(0, 49, {takes_all})
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 5000))
+s.setsockopt(0, 35, socket.inet_aton('239.1.2.3') + socket.inet_aton('10.8.0.2'))
+print(flush=True)
+sys.stdin.read()"
+        );
+        let pipes = python.args(["-c", &program]).stdin(std::process::Stdio::piped());
+        let mut child = pipes.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut String::new()).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn program_that_receives_its_own_memberships_only_does_not_receive_while_the_doctor_listens() {
     if !has_programs() {
@@ -56,22 +88,9 @@ fn program_that_receives_its_own_memberships_only_does_not_receive_while_the_doc
     }
     let net = Net::new();
     net.second_lan();
-    let mut python = net.receiver.command("python3").unwrap();
-    // IP_MULTICAST_ALL is 49.
-    let program = "import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(0, 49, 0)
-s.bind(('', 5000))
-s.setsockopt(0, 35, socket.inet_aton('239.1.2.3') + socket.inet_aton('10.8.0.2'))
-print(flush=True)
-sys.stdin.read()";
-    let pipes = python.args(["-c", program]).stdin(std::process::Stdio::piped());
-    let mut child = pipes.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let stdout = child.stdout.as_mut().unwrap();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut String::new()).unwrap();
+    let program = Elsewhere::start(&net, 0);
     let report = net.examine(GROUP, MEMBERSHIP);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(program);
     let found = finding(&report, Id::JoinedOtherInterface);
     assert_eq!(found.severity, Severity::Fault, "{report:#?}");
     assert!(!is_lent(found), "{}", found.cause);
@@ -102,9 +121,16 @@ fn program_for_which_another_one_has_joined_receives_without_the_doctor() {
     let joined: (&str, &[(&str, &str)]) = ("0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
     let (_net, _beside, report) = examine_beside(GROUP, &[joined, ("0.0.0.0:5000", &[])]);
     assert_received(&report);
-    // It may be meant for another network.
+    // A program with a socket for each network.
     let (_net, _beside, report) =
         examine_beside(GROUP, &[joined, ("0.0.0.0:5000", &[("239.1.2.3", "eth1")])]);
+    assert_received(&report);
+    // Another program may be meant for another network.
+    let net = Net::new();
+    net.second_lan();
+    let _beside = listener(&net.receiver, joined.0, joined.1);
+    let _elsewhere = Elsewhere::start(&net, 1);
+    let report = net.examine(GROUP, MEMBERSHIP);
     assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
     assert!(!is_lent(finding(&report, Id::JoinedOtherInterface)), "{report:#?}");
 }
