@@ -97,6 +97,11 @@ fn specialist(host: &Host) -> BTreeSet<(String, String)> {
     pairs.map(|(id, kind)| (id.to_owned(), kind.to_owned())).collect()
 }
 
+/// Returns what it shows when it is started twice: it asks once, and several networks at a time may cost it an answer.
+fn specialists(host: &Host) -> BTreeSet<(String, String)> {
+    &specialist(host) | &specialist(host)
+}
+
 fn is_installed() -> bool {
     has_programs(&["gssdp-discover"]) && has_modules("/usr/bin/python3", &["gi"])
 }
@@ -131,7 +136,7 @@ fn devices_of_gssdp_are_those_that_its_browser_shows_in_networks_drawn_by_seed()
         };
         expect("asked", &of_all(&devices));
         if loss == 0.0 {
-            assert_eq!(specialist(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
+            assert_eq!(specialists(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
         }
         // One goes with a goodbye, which may be lost; one appears; one restarts with other services.
         let away = running[0].take().unwrap();
@@ -147,7 +152,7 @@ fn devices_of_gssdp_are_those_that_its_browser_shows_in_networks_drawn_by_seed()
         running[1] = Some(devices[1].start(&segment.hosts[1], 1_800));
         if loss == 0.0 {
             expect("one new, one with another service", &of_all(&devices));
-            assert_eq!(specialist(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
+            assert_eq!(specialists(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
         } else {
             for discovery in &discoveries {
                 let has_all = || {
