@@ -492,7 +492,8 @@ impl ProgramSocket {
     }
 
     /// Returns whether the socket receives nothing, and has joined groups for the sake of the network, as those of `mcast discover`
-    /// and `mcast top --join` have, which read the datagrams elsewhere: it has the smallest receive buffer, a port that nobody has chosen, and has dropped nothing.
+    /// and `mcast top --join` have, which read the datagrams elsewhere: it has the smallest receive buffer and a port that nobody has
+    /// chosen, and has dropped nothing.
     pub(crate) fn only_keeps_memberships(&self, machine: &Snapshot) -> bool {
         let is_smallest = self.receive_buffer.is_some_and(|bytes| bytes <= SMALLEST_RECEIVE_BUFFER);
         let is_elsewhere = self.local.is_some_and(|local| machine.is_ephemeral(local.port()));

@@ -143,7 +143,7 @@ fn doctor_finds_nothing_wrong_on_a_gateway_with_a_relay() {
     avahi.publish("A printer", "_ipp._tcp");
     let _listener = a.run(|| std::net::TcpListener::bind("[::]:631").unwrap()).unwrap();
     for arguments in [&["A printer", "-i", "eth1"][..], &["A printer", "-i", "eth0"], &["A printer"], &[]] {
-        let ended = mcast(&r, &[&["doctor"], arguments].concat());
+        let ended = mcast(&r, &[&["doctor", "-W", "2s"], arguments].concat());
         assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
         assert!(!ended.text().contains("warning "), "{arguments:?}: {ended:?}");
     }

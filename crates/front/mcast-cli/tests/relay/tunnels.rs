@@ -368,6 +368,13 @@ fn a_peer_whose_key_is_removed_is_disconnected_and_refused() {
     wait_for_path(&sender, GROUP, &member);
     stop(again);
     stop(of_hub);
+
+    // When its machine starts again, it serves what else it has rules for.
+    std::fs::copy(sites.file("hub.private"), &key).unwrap();
+    let restarted = relay_unready(&hub.relay, &[&rules[..], &["--tunnel-key", &key]].concat());
+    restarted.stderr.wait_for("has no peer for tunnel:oslo");
+    restarted.stdout.wait_for(r#""event":"leg-up""#);
+    stop(restarted);
 }
 
 #[test]

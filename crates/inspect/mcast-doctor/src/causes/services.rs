@@ -306,10 +306,6 @@ impl Judgement<'_> {
             links.sort_by_key(|index| *index != announced_on);
             links.first().copied()
         };
-        let is_accepted = |port| {
-            let connection = self.search.connections.get(&SocketAddr::new(address, port));
-            connection == Some(&Connection::Accepted)
-        };
         // A relay of this machine announces what is in another of its networks, and others may copy announcements unchanged.
         let is_there = |interface| {
             let is_same = |other: &&Discovered| {
@@ -331,8 +327,8 @@ impl Judgement<'_> {
         }
         match having(&|own| own.contains(address)) {
             Some(interface) if interface != announced_on && is_there(interface) => Reach::Carried(interface),
-            _ if entry.port.is_some_and(is_accepted) => Reach::OnLink,
             Some(interface) if interface != announced_on => Reach::OtherNetwork(interface),
+            _ if self.is_accepted(entry, address) => Reach::OnLink,
             // A route to the host, or a rule, may lead into a tunnel.
             Some(_) => match self.observation.source_routes.get(&address) {
                 Some(Some(interface)) if *interface != announced_on => Reach::Diverted(*interface),
@@ -344,6 +340,11 @@ impl Judgement<'_> {
                 None => Reach::Unknown,
             },
         }
+    }
+
+    fn is_accepted(&self, entry: &Discovered, address: IpAddr) -> bool {
+        let connection = |port| self.search.connections.get(&SocketAddr::new(address, port));
+        entry.port.and_then(connection) == Some(&Connection::Accepted)
     }
 
     pub(super) fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
@@ -432,6 +433,12 @@ impl Judgement<'_> {
         let good = reach.iter().filter(|(_, reach)| reach.is_good()).map(|(address, _)| address);
         let good: Vec<_> = good.collect();
         let (severity, effect) = match good.as_slice() {
+            // Many machines have the same network of containers.
+            [] if bad.iter().any(|(address, _)| self.is_accepted(entry, *address)) => (
+                Severity::Warning,
+                "something there accepts connections, which is another host unless a relay carries announcements from there to here"
+                    .to_owned(),
+            ),
             [] => (Severity::Fault, "no program on this machine can connect".to_owned()),
             good => (
                 Severity::Warning,
@@ -806,11 +813,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_accepts_connections_is_not_unreachable() {
+    fn an_address_of_another_network_that_accepts_connections_may_be_that_of_another_host() {
         let outcome = |connection| {
             let connections = [("172.17.0.5:631".parse().unwrap(), connection)].into();
             let found = vec![printer(ETH0, &["172.17.0.5"])];
             ids(&report(&host(), &ServiceSearch { connections, ..search(found) }))
+        };
+        assert_eq!(outcome(Connection::Accepted), [("unreachable-address", Severity::Warning)]);
+        assert_eq!(outcome(Connection::Silent), [("unreachable-address", Severity::Fault)]);
+    }
+
+    #[test]
+    fn an_address_that_accepts_connections_is_not_unreachable() {
+        let outcome = |connection| {
+            let mut observation = host();
+            observation.source_routes.insert("10.9.0.77".parse().unwrap(), Some(ETH1));
+            let connections = [("10.9.0.77:631".parse().unwrap(), connection)].into();
+            ids(&report(
+                &observation,
+                &ServiceSearch { connections, ..search(vec![printer(ETH0, &["10.9.0.77"])]) },
+            ))
         };
         assert_eq!(outcome(Connection::Accepted), []);
         assert_eq!(outcome(Connection::Silent), [("unreachable-address", Severity::Fault)]);

@@ -75,8 +75,9 @@ fn at_sockets(
     let asks = format!("({})", std::process::id());
     let is_of_dds = group.group.addr() == ServiceTarget::DDS_GROUP;
     report.findings.retain(|finding| match finding.id {
-        // A network in which nothing is announced for some seconds is not at fault, nor if something is after a report.
-        Id::NothingArrives | Id::StreamStopped | Id::MembershipForgotten => false,
+        // A network in which nothing is announced for some seconds is not at fault, nor if something is after a report. How far
+        // announcements reach, `not-announced` states.
+        Id::NothingArrives | Id::StreamStopped | Id::MembershipForgotten | Id::ScopeNeverLeaves => false,
         // Domains have their own ports, and participants are judged by what they announce.
         Id::WrongPort if is_of_dds => false,
         // Programs that look on all networks have joined there, too.

@@ -579,6 +579,25 @@ fn a_second_address_that_leads_elsewhere_is_a_warning() {
     assert_eq!(report.verdict(), Verdict::Warnings);
 }
 
+/// Both machines have a network of containers with the same addresses, and something listens in that of the receiver.
+#[test]
+fn a_container_of_this_machine_is_not_taken_for_the_printer() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let containers = net.lab.switch("containers").unwrap();
+    let container = net.lab.host("container").unwrap();
+    let _own = container.connect("eth0", &containers, &["172.17.0.2/16"]).unwrap();
+    let _bridge = net.receiver.connect("docker0", &containers, &["172.17.0.1/16"]).unwrap();
+    let _listener = listen(&container);
+    let _printer = announce(&net.sender, PRINTER, &["172.17.0.2"]);
+    let report = examine(&net.receiver, PRINTER, &["eth0"]);
+    let found: Vec<_> = report.findings.iter().map(|finding| (finding.id, finding.severity)).collect();
+    assert_eq!(found, [(Id::UnreachableAddress, Severity::Warning)], "{report:#?}");
+    assert!(report.findings[0].cause.contains("which is another host unless"), "{report:#?}");
+}
+
 /// The receiver has a tunnel for other networks and rules for other ports, and the printer has all kinds of addresses.
 #[test]
 pub(crate) fn a_printer_of_avahi_beside_a_tunnel_and_a_copier() {

@@ -218,8 +218,8 @@ impl Observer for GroupObserver {
         self.due
     }
 
-    /// Shortens lifetimes, lists the groups of this process that others on this machine have joined since, and removes those that they have left: the
-    /// system reports neither.
+    /// Shortens lifetimes. Lists the groups of this process that others on this machine have joined since, and removes those that they
+    /// have left: the system reports neither.
     fn handle_timeout(&mut self, now: Time, registry: &mut Registry) {
         if self.due.take_if(|due| *due <= now).is_some() {
             for (key, state) in self.groups.iter() {

@@ -56,45 +56,23 @@ impl FromStr for DialedTunnel {
     }
 }
 
-/// Returns the tunnels of the rules for which there is no key.
-fn without_peer<'a>(rules: &'a [Rule], keys: &'a TunnelKeys) -> impl Iterator<Item = &'a str> {
-    let names: BTreeSet<_> = rules.iter().flat_map(Rule::legs).filter_map(mcast_relay::Leg::tunnel).collect();
-    names.into_iter().filter(|name| keys.peers().all(|(known, _)| known != *name))
-}
-
 impl TunnelArguments {
-    /// Returns the keys, which have a peer for each tunnel of the rules; none without tunnels.
+    /// Returns the keys; none without tunnels. A tunnel of the rules without a peer is a warning: who removes a stolen key need not
+    /// change the rules, and the relay still starts for all others.
     pub(super) fn read_keys(&self, rules: &[Rule], console: &Console) -> anyhow::Result<TunnelKeys> {
-        let keys = self.reread_keys(console)?;
-        let missing = without_peer(rules, &keys).next();
-        if let (Some(path), Some(name)) = (&self.tunnel_key, missing) {
-            return Err(Failure::usage(format!("{} has no peer for tunnel:{name}", path.display()))
-                .remedy(format!(
-                    "add the line `peer {name} KEY` with the public key of its other end, which `mcast keys show FILE` prints there"
-                ))
-                .into());
-        }
-        Ok(keys)
-    }
-
-    /// The same for a relay that runs. The last key of a tunnel may be gone: who removes a stolen one must not need to change the rules,
-    /// too.
-    pub(super) fn reread_keys(&self, console: &Console) -> anyhow::Result<TunnelKeys> {
-        Ok(match &self.tunnel_key {
-            Some(path) => read_tunnel_keys(path, console)?,
-            None => TunnelKeys::none(),
-        })
-    }
-
-    /// Warns of the tunnels of the rules that no peer can use.
-    pub(super) fn warn_of_missing_peers(&self, rules: &[Rule], keys: &TunnelKeys, console: &Console) {
-        let Some(path) = &self.tunnel_key else { return };
-        for name in without_peer(rules, keys) {
+        let Some(path) = &self.tunnel_key else { return Ok(TunnelKeys::none()) };
+        let keys = read_tunnel_keys(path, console)?;
+        let mut names: BTreeSet<_> =
+            rules.iter().flat_map(Rule::legs).filter_map(mcast_relay::Leg::tunnel).collect();
+        names.retain(|name| keys.peers().all(|(known, _)| known != *name));
+        for name in names {
             console.warn(format_args!(
-                "{} has no peer for tunnel:{name}, which stays closed until it has the line `peer {name} KEY`",
+                "{} has no peer for tunnel:{name}, which stays down: add the line `peer {name} KEY` with the public key of its other end, \
+                 which `mcast keys show FILE` prints there",
                 path.display()
             ));
         }
+        Ok(keys)
     }
 
     /// Checks that the rules and these options name the same tunnels.

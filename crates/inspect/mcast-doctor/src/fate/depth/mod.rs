@@ -201,13 +201,20 @@ impl Observation {
             && !self.is_looped_back_in_part(interest, flow)
     }
 
-    /// Returns whether several sockets of this machine sent a flow from one port, and some of them do not receive what they send
-    /// (`IP_MULTICAST_LOOP` off), as those of relays of mDNS.
+    /// Returns whether several sockets of this machine sent a flow from one port, and what one of them sends is not looped back
+    /// (`IP_MULTICAST_LOOP` off), as with a relay of mDNS beside a program that asks.
     fn is_looped_back_in_part(&self, interest: &Interest<'_>, flow: &Flow) -> bool {
-        let of_port = self.after.udp_sockets.iter();
-        let of_port = of_port.filter(|socket| socket.local.port() == flow.key.source.port());
+        let is_off = |inode| {
+            let options = self.before.socket_options.get(inode)?;
+            options.groups.get(&interest.family()).map(|options| !options.loopback)
+        };
+        let mut of_port = self.before.udp_sockets.iter();
         let received = self.received(interest, flow).unwrap_or_default();
-        flow.key.outgoing && (1..self.whole_datagrams(flow)).contains(&received) && of_port.count() > 1
+        flow.key.outgoing
+            && (1..self.whole_datagrams(flow)).contains(&received)
+            && of_port.any(|socket| {
+                socket.local.port() == flow.key.source.port() && is_off(&socket.inode) == Some(true)
+            })
     }
 
     /// Returns whether a flow comes back to the machine that sent it by another interface, on which it was received.

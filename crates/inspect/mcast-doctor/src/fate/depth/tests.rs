@@ -1,6 +1,7 @@
 //! No observation in which an expected flow is lost is judged healthy.
 
-use mcast::SourceFilter;
+use mcast::{Family, SourceFilter};
+use mcast_sys::{GroupOptions, SocketOptions};
 use proptest::prelude::*;
 
 use super::*;
@@ -84,6 +85,38 @@ fn group_that_this_machine_sends_elsewhere_left_by_another_interface() {
     let mut sent = flow(ETH1, "10.8.0.2:6000", TO);
     sent.key.outgoing = true;
     assert_eq!(depths(&membership(TO, vec![sent], 0)), [Depth::OtherInterface]);
+}
+
+/// A relay does not receive what it sends, and a program beside it does, from the same port.
+#[test]
+fn part_of_what_this_machine_sends_is_lost_unless_a_socket_of_that_port_is_not_looped_back() {
+    let depths_with = |loopback| {
+        let mut sent = flow(ETH0, "10.9.0.2:5000", TO);
+        sent.key.outgoing = true;
+        let mut observation = membership(TO, vec![sent], 5);
+        let socket = |inode| UdpSocket {
+            local: "0.0.0.0:5000".parse().unwrap(),
+            peer: None,
+            inode,
+            drops: 0,
+            programs: Vec::new(),
+        };
+        observation.before.udp_sockets = vec![socket(8), socket(9)];
+        let group = GroupOptions { all: true, loopback, hop_limit: 4, sends_by: None };
+        let options = SocketOptions {
+            family: Family::V4,
+            v6_only: false,
+            bound_interface: None,
+            receive_buffer: 4096,
+            filter: None,
+            encapsulation: None,
+            groups: [(Family::V4, group)].into(),
+        };
+        observation.before.socket_options.insert(9, options);
+        depths(&observation)
+    };
+    assert_eq!(depths_with(true), [Depth::OnWire]);
+    assert_eq!(depths_with(false), [Depth::Arrives]);
 }
 
 #[test]

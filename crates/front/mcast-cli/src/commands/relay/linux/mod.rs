@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
     /// Replaces all of them, or nothing. Returns the number of rules.
     fn replace(&mut self) -> anyhow::Result<usize> {
         let rules = self.arguments.read_rules()?;
-        let keys = self.arguments.tunnels.reread_keys(self.console)?;
+        let keys = self.arguments.tunnels.read_keys(&rules, self.console)?;
         let authenticators = self.arguments.read_authenticators(self.console)?;
         let token = self.arguments.clients.read_token(self.console)?;
         let playlist = self.arguments.clients.read_playlist(self.console)?;
@@ -244,9 +244,8 @@ impl<'a> Session<'a> {
         anyhow::ensure!(has_channels || !self.has_channels, "the playlist names no group any more");
         let count = rules.len();
         // Gateways of AMT, for example, cannot be served at every address.
-        self.driver.replace_rules(rules.clone())?;
+        self.driver.replace_rules(rules)?;
         self.driver.set_tunnel_keys(&keys);
-        self.arguments.tunnels.warn_of_missing_peers(&rules, &keys, self.console);
         self.driver.set_authenticators(authenticators);
         self.has_channels = has_channels;
         self.driver.set_http_access(token, playlist);
