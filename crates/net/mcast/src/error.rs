@@ -196,7 +196,7 @@ impl Error {
             }
             ErrorKind::QueueFull => "send more slowly (pace the sender), or lengthen the interface's queue".into(),
             ErrorKind::Permission if self.0.operation == Operation::Open => {
-                "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE".into()
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE: run it as root, grant it, or use a higher port".into()
             }
             ErrorKind::Permission if self.0.operation == Operation::Send => {
                 "a firewall on this machine, or a program of a control group, rejects it: allow outgoing multicast there (`nft list ruleset`, `bpftool cgroup tree`)".into()

@@ -419,7 +419,7 @@ fn a_missing_right_is_named() {
         str![[r#"
 to 239.255.1.3:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)
 error: cannot open a socket: permission denied: to send from port 80 (Permission denied (os error 13))
-remedy: use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE
+remedy: ports below 1024 need the capability CAP_NET_BIND_SERVICE: run it as root, grant it, or use a higher port
 
 "#]]
     );

@@ -29,6 +29,49 @@ fn new_and_returning_interfaces_are_watched_and_joined_on() {
     assert!(streams.iter().any(|stream| stream["interface"] == "eth1"), "{streams:?}");
 }
 
+/// It returns with its index, as from a container that had it.
+#[test]
+fn an_interface_that_was_in_another_namespace_is_watched_again() {
+    let lan = Lan::new();
+    let ip = |host: &mcast_lab::Host, arguments: &str| {
+        let ended = host.command("ip").unwrap().args(arguments.split(' ')).status().unwrap();
+        assert!(ended.success(), "{arguments}");
+    };
+    ip(&lan.b, "link add eth1 type veth peer name eth2");
+    for (name, address) in [("eth1", "10.1.0.2/24"), ("eth2", "10.1.0.1/24")] {
+        ip(&lan.b, &format!("address add {address} dev {name}"));
+        ip(&lan.b, &format!("link set {name} up"));
+    }
+    let index = lan.b.interface_index("eth1").unwrap();
+    let watching = top(&lan.b, &["--json", "--interval", "100ms", "239.1.2.3", "-i", "eth1"]);
+    let sent = std::cell::Cell::new(0);
+    let is_seen = |text: &str| {
+        let datagrams = || {
+            let text = watching.stdout.text();
+            let records =
+                text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            records.filter_map(|record| record["datagrams"].as_u64()).max().unwrap_or_default()
+        };
+        let before = sent.get();
+        eventually("the stream on the interface", || {
+            send(&lan.b, &[GROUP, "-i", "eth2", text]);
+            sent.set(sent.get() + 1);
+            datagrams() > before
+        });
+    };
+    is_seen("before");
+    let mut guest = lan.c.command("sleep").unwrap().arg("60").spawn().unwrap();
+    ip(&lan.b, &format!("link set eth1 netns {}", guest.id()));
+    ip(&lan.c, &format!("link set eth1 netns {}", watching.child.id()));
+    ip(&lan.b, "address add 10.1.0.2/24 dev eth1");
+    ip(&lan.b, "link set eth1 up");
+    assert_eq!(lan.b.interface_index("eth1").unwrap(), index);
+    guest.kill().unwrap();
+    guest.wait().unwrap();
+    is_seen("after");
+    watching.signalled(2);
+}
+
 #[test]
 fn datagrams_on_other_interfaces_are_counted_once_during_a_change() {
     let lan = Lan::new();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
-use mcast::interface::{Interface, InterfaceWatcher};
+use mcast::interface::{Interface, InterfaceChange, InterfaceWatcher};
 use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
 
@@ -35,7 +35,7 @@ struct LiveCapture {
     filter: Filter,
     interfaces: Vec<Interface>,
     /// From the follower.
-    changes: Option<mpsc::Receiver<InterfaceChange>>,
+    changes: Option<mpsc::Receiver<AddedCapture>>,
     /// The follower ends with it.
     exists: Arc<()>,
     /// When the interfaces changed, and those after it, until the caller has taken all frames that were buffered before.
@@ -79,7 +79,7 @@ impl<E> SourceEnd<E> {
 
 /// Interfaces have appeared.
 #[derive(Debug)]
-struct InterfaceChange {
+struct AddedCapture {
     /// A capture on them.
     added: Capture,
     /// All interfaces to capture on.
@@ -93,7 +93,7 @@ pub struct InterfaceFollower {
     selectors: Vec<InterfaceSelector>,
     filter: Filter,
     captured: HashSet<InterfaceIndex>,
-    changes: mpsc::Sender<InterfaceChange>,
+    changes: mpsc::Sender<AddedCapture>,
     capture: Weak<()>,
 }
 
@@ -225,7 +225,7 @@ impl LiveCapture {
     /// must have left the capture before it is added again.
     fn add_new_interfaces(&mut self) -> mcast_capture::Result<()> {
         if self.changed.is_none()
-            && let Some(Ok(InterfaceChange { added, interfaces })) =
+            && let Some(Ok(AddedCapture { added, interfaces })) =
                 self.changes.as_ref().map(mpsc::Receiver::try_recv)
         {
             self.capture.append(added)?;
@@ -237,16 +237,22 @@ impl LiveCapture {
 
 impl InterfaceFollower {
     /// Captures on further interfaces whenever some appear, until the [`LiveFrames`] are dropped. An interface that
-    /// vanishes is only silent. Calls `changed` after each change of interfaces, before it captures.
+    /// vanishes is only silent, and is captured again when it returns. Calls `changed` after each change of interfaces, before it
+    /// captures.
     pub fn run(mut self, mut changed: impl FnMut()) {
         while let Ok(changes) = self.watcher.wait(Some(CHECK)) {
             if self.capture.strong_count() == 0 {
                 return;
             }
-            if changes.is_none() {
-                continue;
-            }
+            let Some(changes) = changes else { continue };
             changed();
+            // One that returns from another network namespace may have its index again, and its capture has ended.
+            for change in &changes {
+                if let InterfaceChange::Vanished(before) | InterfaceChange::Recreated { before, .. } = change
+                {
+                    self.captured.remove(&before.index);
+                }
+            }
             let mut interfaces = present(&self.selectors);
             let ports = ports_without_ip(self.filter, &interfaces);
             let is_new = |interface: &&Interface| !self.captured.contains(&interface.index);
@@ -267,7 +273,7 @@ impl InterfaceFollower {
             };
             let Ok(added) = added else { continue };
             self.captured = interfaces.iter().map(|interface| interface.index).collect();
-            if self.changes.send(InterfaceChange { added, interfaces }).is_err() {
+            if self.changes.send(AddedCapture { added, interfaces }).is_err() {
                 return;
             }
         }
