@@ -15,7 +15,7 @@ const RELEASED_AFTER: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHold {
-    /// The first message that is needed, by its number.
+    /// The first message that is needed, by its number: where the publisher waits, the one for which it waits.
     pub first: MessageNumber,
     /// The length of the log in bytes.
     pub bytes: u64,
@@ -70,14 +70,53 @@ impl Needs {
         self.note(writer.held(), needed);
     }
 
-    fn note(&mut self, held: Option<HeldLog>, first: MessageNumber) {
+    fn note(&mut self, held: Option<HeldLog>, needed: MessageNumber) {
         let Some(held) = held else { return };
-        let waits = self.waits_for(held) || self.hold().is_some_and(|hold| hold.waits);
+        let (waits, first) = match self.hold() {
+            _ if self.waits_for(held) => (true, self.unfinished),
+            Some(LogHold { waits: true, first, .. }) => (true, first),
+            _ => (false, needed),
+        };
         let hold = LogHold { first, bytes: held.bytes, is_too_large: held.is_too_large, waits };
         self.hold = Some((hold, Instant::now()));
     }
 
     pub(super) fn hold(&self) -> Option<LogHold> {
         self.hold.filter(|(_, seen)| seen.elapsed() < RELEASED_AFTER).map(|(hold, _)| hold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_log::{LogOptions, Retention};
+
+    use super::*;
+    use crate::history::HistoryContent;
+    use crate::wire::{Incarnation, StreamId};
+
+    #[test]
+    fn a_hold_names_the_message_for_which_the_publisher_waits_and_not_one_that_a_subscriber_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let retention = Retention { bytes: Some(16_384), age: None };
+        let options = LogOptions { retention, segment_bytes: 4_096, ..LogOptions::default() };
+        let (mut writer, _) =
+            Writer::open(folder.path(), StreamId(1), "log", Incarnation(1), options).unwrap();
+        let mut needs = Needs::new(MessageNumber(0), MessageNumber(0));
+        writer.set_needed(MessageNumber(0), LogTime::now());
+        for _ in 0..40 {
+            let message = HistoryContent::Message { key: None, bytes: &[7; 1_000][..] };
+            writer.append(LogTime::now(), &[message]).unwrap();
+        }
+        let update = |needs: &mut Needs, writer: &mut Writer, unfinished, needed| {
+            let (unfinished, needed) = (MessageNumber(unfinished), MessageNumber(needed));
+            needs.update(LogNeeds { unsent: unfinished, unfinished, needed }, writer);
+            needs.hold().map(|hold| (hold.waits, hold.first.0))
+        };
+        assert_eq!(update(&mut needs, &mut writer, 40, 2), Some((false, 2)));
+        assert_eq!(needs.refusal(&writer), None);
+        assert_eq!(update(&mut needs, &mut writer, 3, 2), Some((true, 3)));
+        assert_eq!(needs.refusal(&writer), Some(Refusal::Unsent));
+        // What was reported is true for a while.
+        assert_eq!(update(&mut needs, &mut writer, 40, 2), Some((true, 3)));
     }
 }
