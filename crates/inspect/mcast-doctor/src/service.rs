@@ -96,7 +96,7 @@ impl ServiceSearch {
             DiscoveryProtocol::WsDiscovery => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 3702),
             // That of IPv6 depends on the implementation.
             DiscoveryProtocol::Rtps if !is_v6 => {
-                let port = dds_port(first.and_then(Discovered::dds_domain).unwrap_or_default())?;
+                let port = dds_port(first.and_then(|entry| entry.dds()?.domain).unwrap_or_default())?;
                 return Some(GroupAddr::new(Group::new(ServiceTarget::DDS_GROUP).ok()?, port));
             }
             _ => return None,

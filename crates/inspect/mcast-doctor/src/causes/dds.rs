@@ -2,11 +2,12 @@
 //! each other and exchange nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use mcast_packet::payload::RtpsLocatorUse;
 use mcast_watch::discovery::{
-    DdsMismatch, DdsObstacle, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol, UntrustedText,
-    dds_obstacles,
+    DdsEndpoint, DdsMismatch, DdsObstacle, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol,
+    UntrustedText, dds_obstacles,
 };
 
 use super::services::{Judgement, title};
@@ -76,19 +77,18 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
 
 /// Returns whether one of these topics has a writer and a reader: it needs nothing.
 fn is_answered(topics: &BTreeSet<&UntrustedText>, all: &[Discovered]) -> bool {
-    let has = |topic: &UntrustedText, role: &[u8]| {
-        all.iter()
-            .any(|end| end.name == *topic && end.field("role").is_some_and(|own| own.as_bytes() == role))
+    let has = |topic: &UntrustedText, is_writer: bool| {
+        let is_it = |end: &Discovered| end.dds_endpoint().is_some_and(|it| it.is_writer == is_writer);
+        all.iter().any(|end| end.name == *topic && is_it(end))
     };
-    topics.iter().any(|topic| has(topic, b"writer") && has(topic, b"reader"))
+    topics.iter().any(|topic| has(topic, true) && has(topic, false))
 }
 
 /// Returns the open questions which topics other participants have that were looked for as all of DDS: each node of ROS has some.
 pub(super) fn without_topics(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<OpenQuestion> {
     let has_some = |participant: &Discovered| {
-        let mut owners =
-            here.iter().filter_map(|end| end.field("participant").filter(|_| end.field("role").is_some()));
-        owners.any(|owner| *owner == participant.key.id)
+        let mut ends = here.iter().filter(|end| end.dds_endpoint().is_some());
+        ends.any(|end| is_of(end, participant))
     };
     let is_silent = |entry: &&&Discovered| {
         entry.kind == DiscoveredKind::Participant && !judgement.is_own(entry) && !has_some(entry)
@@ -118,7 +118,8 @@ pub(super) fn unheard(judgement: &Judgement<'_>) -> Option<OpenQuestion> {
 /// Returns the open question which topics participants with a domain tag have, where a topic is looked for.
 pub(super) fn tagged(judgement: &Judgement<'_>) -> Option<OpenQuestion> {
     let search = judgement.search;
-    let tag = search.others.iter().chain(&search.own).find_map(|entry| entry.field("domain tag"))?;
+    let mut tags = search.others.iter().chain(&search.own).filter_map(|entry| Some(&entry.dds()?.tag));
+    let tag = tags.find(|tag| !tag.is_empty())?;
     let what = format!("which topics the participants with the domain tag \"{tag}\" have");
     let why = "they answer only those with the same tag, which the doctor does not have";
     let question = OpenQuestion::new(what, why).with_effect(Effect::NoAnswer);
@@ -175,9 +176,9 @@ fn not_answered(
     if let Some(other) = all.iter().find(|other| are_in_other_namespaces(entry, other)) {
         return other_namespace(judgement, entry, other);
     }
-    let lacking = match entry.field("role").map(UntrustedText::as_bytes) {
-        Some(b"writer") => "reader",
-        Some(_) => "writer",
+    let lacking = match entry.dds_endpoint().map(|endpoint| endpoint.is_writer) {
+        Some(true) => "reader",
+        Some(false) => "writer",
         None => "other participant",
     };
     let interface = judgement.name(entry.key.place.interface);
@@ -208,7 +209,8 @@ fn not_answered(
 /// Returns whether one writes and the other one reads samples of one type by topics that differ in the namespace only.
 fn are_in_other_namespaces(entry: &Discovered, other: &Discovered) -> bool {
     let last = |end: &Discovered| end.name.to_string().rsplit('/').next().map(str::to_owned);
-    entry.field("role").zip(other.field("role")).is_some_and(|(own, role)| own != role)
+    let roles = entry.dds_endpoint().zip(other.dds_endpoint());
+    roles.is_some_and(|(own, other)| own.is_writer != other.is_writer)
         && entry.key.place == other.key.place
         && (entry.name != other.name && entry.service == other.service)
         && last(entry) == last(other)
@@ -216,8 +218,8 @@ fn are_in_other_namespaces(entry: &Discovered, other: &Discovered) -> bool {
 
 fn other_namespace(judgement: &Judgement<'_>, entry: &Discovered, other: &Discovered) -> Finding {
     let named = |end: &Discovered| {
-        let name = end.field("ROS topic").unwrap_or(&end.name);
-        format!("{} of \"{name}\"", end.field("role").cloned().unwrap_or_default())
+        let name = UntrustedText::new(end.ros_topic().unwrap_or(end.name.as_bytes()));
+        format!("{} of \"{name}\"", end.dds_endpoint().map_or("end", DdsEndpoint::role))
     };
     let cause = format!(
         "This machine has a {}, and {} has a {} of the same type: the topics differ by the namespace, so they do not match.",
@@ -236,7 +238,7 @@ fn other_namespace(judgement: &Judgement<'_>, entry: &Discovered, other: &Discov
 
 /// A participant that announces itself by multicast, and does not send what is requested of it.
 fn unanswered(judgement: &Judgement<'_>, remote: &Discovered) -> Option<Finding> {
-    let what = remote.field(DdsObstacle::UNANSWERED)?;
+    let what = remote.dds()?.unanswered()?;
     let cause = format!(
         "{} announces itself by multicast, and does not answer {what}: nodes list it, and none of its topics.",
         title(remote)
@@ -253,8 +255,9 @@ fn unanswered(judgement: &Judgement<'_>, remote: &Discovered) -> Option<Finding>
 /// The packet filter of this machine drops what others send to its participants.
 fn dropped_answers(judgement: &Judgement<'_>, remote: &Discovered, own: &Discovered) -> Option<Finding> {
     let interface = remote.key.place.interface;
-    let locators = own.fields.iter().filter(|field| field.name.as_bytes().ends_with(b"unicast"));
-    let locators = locators.filter_map(|field| field.value.to_string().parse::<SocketAddr>().ok());
+    let is_unicast = |usage| matches!(usage, RtpsLocatorUse::Unicast | RtpsLocatorUse::DiscoveryUnicast);
+    let locators = own.dds()?.locators.iter().filter(|(usage, _)| is_unicast(*usage));
+    let locators = locators.filter_map(|(_, locator)| locator.udp());
     let mut reached = locators.filter(|locator| judgement.is_own_in(interface, locator.ip()));
     let (to, (finding, rule)) = reached
         .find_map(|locator| Some((locator, judgement.dropped_answers(remote, locator, Severity::Fault)?)))?;
@@ -271,11 +274,16 @@ fn participant_of<'a>(entry: &'a Discovered, all: &'a [Discovered]) -> Option<&'
     if entry.kind == DiscoveredKind::Participant {
         return Some(entry);
     }
-    let id = entry.field("participant")?;
     let is_it = |other: &&Discovered| {
-        other.kind == DiscoveredKind::Participant && other.key.id == *id && other.key.place == entry.key.place
+        other.kind == DiscoveredKind::Participant && is_of(entry, other) && other.key.place == entry.key.place
     };
     all.iter().find(is_it)
+}
+
+/// Returns whether an entry is a participant, or a part of it.
+fn is_of(entry: &Discovered, participant: &Discovered) -> bool {
+    let of = |entry: &Discovered| entry.dds().map(|dds| dds.participant);
+    of(entry).is_some() && of(entry) == of(participant)
 }
 
 /// Returns what keeps another participant and those of this machine on the same network apart, of these topics; none means all.
@@ -347,7 +355,8 @@ fn domain(judgement: &Judgement<'_>, remote: &Discovered, obstacle: &DdsObstacle
         ),
         _ => (title(remote), String::new()),
     };
-    let announced = remote.field("domain").map_or_else(String::new, |domain| format!("domain {domain}"));
+    let number = remote.dds().and_then(|dds| dds.domain);
+    let announced = number.map_or_else(String::new, |domain| format!("domain {domain}"));
     judgement
         .about(Id::DifferentDdsDomain, Severity::Fault, remote, cause)
         .evidence(EvidenceKind::Packet, "announcement", announced)
@@ -369,10 +378,13 @@ fn mismatch(
             "the writer is best-effort, but the reader requests reliable delivery".to_owned(),
             "Make the reader accept best effort (in ROS, the profile `SensorDataQoS`), or the writer reliable.".to_owned(),
         ),
-        DdsMismatch::Policy { name, writer, reader } => (
-            format!("the {name} of the writer is {writer}, but the reader requests {reader}"),
-            format!("Set the {name} of the writer to {reader}, or that of the reader to {writer}."),
-        ),
+        DdsMismatch::Policy { writer, reader } => {
+            let name = writer.name();
+            (
+                format!("the {name} of the writer is {writer}, but the reader requests {reader}"),
+                format!("Set the {name} of the writer to {reader}, or that of the reader to {writer}."),
+            )
+        }
         DdsMismatch::Type { writer, reader } => (
             format!("the type of the writer is {writer}, but that of the reader is {reader}"),
             "Build both with the same message definition.".to_owned(),
@@ -522,9 +534,14 @@ impl Judgement<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use mcast::InterfaceIndex;
+    use mcast_packet::payload::{RtpsLocator, RtpsPrefix, RtpsVendor};
     use mcast_watch::Time;
-    use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace, DiscoverySource};
+    use mcast_watch::discovery::{
+        DdsFacts, DdsPolicy, DiscoveredFacts, DiscoveryKey, DiscoveryPlace, DiscoverySource,
+    };
 
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, ruleset};
@@ -544,19 +561,34 @@ mod tests {
         entry
     }
 
-    fn with(mut entry: Discovered, fields: &[(&str, &str)]) -> Discovered {
-        entry.fields.extend(fields.iter().map(|(name, value)| DiscoveredField::new(*name, value)));
+    fn with(mut entry: Discovered, change: impl FnOnce(&mut DdsFacts)) -> Discovered {
+        let mut facts = entry.dds().unwrap().clone();
+        change(&mut facts);
+        entry.facts = Some(DiscoveredFacts::Dds(facts).into());
         entry
+    }
+
+    fn in_domain(entry: Discovered, domain: u32) -> Discovered {
+        with(entry, |facts| facts.domain = Some(domain))
+    }
+
+    /// Returns the facts of what the participant with this name has.
+    fn facts_of(name: &str) -> DdsFacts {
+        let mut prefix = [0; 12];
+        prefix.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
+        let mut facts = DdsFacts::new(RtpsPrefix(prefix));
+        facts.domain = Some(0);
+        facts
     }
 
     /// Returns a participant of domain 0 that receives at these addresses.
     fn participant(on: InterfaceIndex, name: &str, from: &str, addresses: &[&str]) -> Discovered {
-        let mut found = with(entry(on, DiscoveredKind::Participant, name, name, from), &[("domain", "0")]);
-        for address in addresses.iter().map(|address| address.parse::<IpAddr>().unwrap()) {
-            found.addresses.push(address);
-            let locator = SocketAddr::new(address, 7_411);
-            found.fields.push(DiscoveredField::new("unicast", locator));
-        }
+        let mut found = entry(on, DiscoveredKind::Participant, name, name, from);
+        found.addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let mut facts = facts_of(name);
+        let locators = found.addresses.iter().map(|address| SocketAddr::new(*address, 7_411));
+        facts.locators = locators.map(|at| (RtpsLocatorUse::Unicast, RtpsLocator::Udp(at))).collect();
+        found.facts = Some(DiscoveredFacts::Dds(facts).into());
         found
     }
 
@@ -568,10 +600,27 @@ mod tests {
         participant(ETH0, "pc", PC, &[PC])
     }
 
-    fn end(of: &str, role: &str, topic: &str, fields: &[(&str, &str)]) -> Discovered {
+    fn end(of: &str, topic: &str, endpoint: DdsEndpoint) -> Discovered {
         let from = if of == "robot" { ROBOT } else { PC };
-        let found = entry(ETH0, DiscoveredKind::Endpoint, &format!("{of}:{role}:{topic}"), topic, from);
-        with(found, &[&[("participant", of), ("role", role), ("domain", "0")], fields].concat())
+        let id = format!("{of}:{}:{topic}", endpoint.role());
+        let mut found = entry(ETH0, DiscoveredKind::Endpoint, &id, topic, from);
+        let mut facts = facts_of(of);
+        facts.endpoint = Some(endpoint);
+        found.facts = Some(DiscoveredFacts::Dds(facts).into());
+        found
+    }
+
+    fn writer() -> DdsEndpoint {
+        DdsEndpoint::new(true)
+    }
+
+    fn reliable(is_reliable: bool, mut endpoint: DdsEndpoint) -> DdsEndpoint {
+        endpoint.is_reliable = is_reliable;
+        endpoint
+    }
+
+    fn reader() -> DdsEndpoint {
+        reliable(true, DdsEndpoint::new(false))
     }
 
     /// Looks for the robot, or for what of it has this kind.
@@ -589,8 +638,8 @@ mod tests {
     fn participants_of_one_domain_that_reach_each_other_are_healthy() {
         assert_eq!(judged(vec![robot()], vec![pc()]), []);
         assert_eq!(judged(vec![robot()], Vec::new()), [], "no participant here");
-        let there = vec![robot(), end("robot", "writer", "rt/scan", &[("reliability", "reliable")])];
-        let own = vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
+        let there = vec![robot(), end("robot", "rt/scan", writer())];
+        let own = vec![pc(), end("pc", "rt/scan", reader())];
         assert_eq!(judged(there, own), []);
     }
 
@@ -599,15 +648,13 @@ mod tests {
     fn each_obstacle_between_participants_is_named() {
         let at = |addresses: &[&str]| participant(ETH0, "robot", ROBOT, addresses);
         let pc_at = |addresses: &[&str]| participant(ETH0, "pc", PC, addresses);
-        let in_domain = |mut entry: Discovered, domain: &str| {
-            entry.fields[0] = DiscoveredField::new("domain", domain);
-            entry
+        let shared_memory = |name, from| {
+            let locator = (RtpsLocatorUse::Unicast, RtpsLocator::SharedMemory);
+            with(participant(ETH0, name, from, &[]), |facts| facts.locators = vec![locator])
         };
-        let shared_memory =
-            |name, from| with(participant(ETH0, name, from, &[]), &[("unicast", "shared memory 7411")]);
         for (what, robot, pc, expected) in [
-            ("the numbers of the domains", in_domain(robot(), "42"), pc(), Id::DifferentDdsDomain),
-            ("a tag", with(robot(), &[("domain tag", "alpha")]), pc(), Id::DifferentDdsDomain),
+            ("the numbers of the domains", in_domain(robot(), 42), pc(), Id::DifferentDdsDomain),
+            ("a tag", with(robot(), |facts| facts.tag = "alpha".into()), pc(), Id::DifferentDdsDomain),
             ("a container", at(&["172.17.0.5"]), pc(), Id::UnreachableAddress),
             ("a container here", robot(), pc_at(&["172.18.0.5"]), Id::UnreachableAddress),
             ("loopback", at(&["127.0.0.1"]), pc(), Id::UnreachableAddress),
@@ -617,7 +664,7 @@ mod tests {
             ("IPv6", at(&["fd09::77"]), pc(), Id::UnreachableAddress),
             ("link-local", at(&["fe80::77"]), pc_at(&[PC, "fe80::2"]), Id::LinkLocalOnly),
             ("another network", robot(), participant(ETH1, "pc", PC, &[PC]), Id::AnnouncedElsewhere),
-            ("no answer", with(robot(), &[("unanswered", "requests")]), pc(), Id::ServiceSilent),
+            ("no answer", with(robot(), |facts| facts.is_silent = true), pc(), Id::ServiceSilent),
         ] {
             let found = judged(vec![robot], vec![pc]);
             assert!(found.contains(&expected), "{what}: {found:?}");
@@ -627,20 +674,27 @@ mod tests {
 
     #[test]
     fn each_mismatch_of_a_topic_is_named_for_the_topic_that_is_looked_for() {
-        let reliable = ("reliability", "reliable");
-        for (writer, reader) in [
-            (vec![("reliability", "best effort")], vec![reliable]),
-            (vec![("durability", "volatile")], vec![("durability", "transient local")]),
-            (vec![("partition", "left")], vec![("partition", "right")]),
+        let in_partition = |name: &str, mut endpoint: DdsEndpoint| {
+            endpoint.partitions = vec![name.into()];
+            endpoint
+        };
+        let keeping = |number, mut endpoint: DdsEndpoint| {
+            endpoint.policies = vec![DdsPolicy::Durability(number)];
+            endpoint
+        };
+        for (writer_there, reader_here) in [
+            (reliable(false, writer()), reader()),
+            (keeping(0, writer()), keeping(1, reader())),
+            (in_partition("left", writer()), in_partition("right", reader())),
         ] {
-            let there = || vec![robot(), end("robot", "writer", "rt/scan", &writer)];
-            let own = vec![pc(), end("pc", "reader", "rt/scan", &reader)];
-            assert_eq!(judged(there(), own.clone()), [Id::DdsMismatch], "{writer:?}, {reader:?}");
+            let there = || vec![robot(), end("robot", "rt/scan", writer_there.clone())];
+            let own = vec![pc(), end("pc", "rt/scan", reader_here)];
+            assert_eq!(judged(there(), own.clone()), [Id::DdsMismatch], "{own:?}");
             // Another topic of the same two, which match.
-            let other = [there(), vec![end("robot", "writer", "rt/odometry", &[reliable])]].concat();
+            let other = [there(), vec![end("robot", "rt/odometry", writer())]].concat();
             let mut search = searched(DiscoveredKind::Endpoint, other, own);
             search.found.retain(|entry| entry.name == "rt/odometry".into());
-            assert_eq!(report(&host(), &search).findings, [], "{writer:?}, {reader:?}");
+            assert_eq!(report(&host(), &search).findings, [], "{writer_there:?}");
         }
     }
 
@@ -654,28 +708,24 @@ mod tests {
 
     #[test]
     fn topic_that_only_this_machine_has_is_no_all_clear() {
-        let reader = || vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
-        let in_domain_5 = |mut entry: Discovered| {
-            entry.fields[0] = DiscoveredField::new("domain", "5");
-            entry
-        };
+        let reader = || vec![pc(), end("pc", "rt/scan", reader())];
         assert_eq!(alone(reader(), Vec::new()), [Id::NotAnnounced]);
         assert_eq!(alone(reader(), vec![robot()]), [Id::NotAnnounced], "a node without the topic");
-        assert_eq!(alone(reader(), vec![in_domain_5(robot())]), [Id::DifferentDdsDomain]);
+        assert_eq!(alone(reader(), vec![in_domain(robot(), 5)]), [Id::DifferentDdsDomain]);
         let third = participant(ETH0, "third", "10.9.0.78", &["10.9.0.78"]);
         assert_eq!(
-            alone(reader(), vec![in_domain_5(robot()), third]),
+            alone(reader(), vec![in_domain(robot(), 5), third]),
             [Id::NotAnnounced],
             "one of its domain"
         );
         // Two programs of this machine.
         let second = || participant(ETH0, "second", PC, &[PC]);
-        let writer = |reliability| end("second", "writer", "rt/scan", &[("reliability", reliability)]);
+        let writer = |is_reliable| end("second", "rt/scan", reliable(is_reliable, writer()));
         let beside = |second, writer| [reader(), vec![second, writer]].concat();
-        assert_eq!(alone(beside(second(), writer("reliable")), Vec::new()), []);
-        assert_eq!(alone(beside(second(), writer("best effort")), Vec::new()), [Id::DdsMismatch]);
+        assert_eq!(alone(beside(second(), writer(true)), Vec::new()), []);
+        assert_eq!(alone(beside(second(), writer(false)), Vec::new()), [Id::DdsMismatch]);
         assert_eq!(
-            alone([reader(), vec![in_domain_5(second())]].concat(), Vec::new()),
+            alone([reader(), vec![in_domain(second(), 5)]].concat(), Vec::new()),
             [Id::DifferentDdsDomain]
         );
     }
@@ -695,10 +745,8 @@ mod tests {
 
     #[test]
     fn a_domain_hides_every_other_obstacle() {
-        let mut robot = participant(ETH0, "robot", ROBOT, &[ROBOT]);
-        robot.fields[0] = DiscoveredField::new("domain", "7");
-        let there = vec![robot, end("robot", "writer", "rt/scan", &[("reliability", "best effort")])];
-        let own = vec![pc(), end("pc", "reader", "rt/scan", &[("reliability", "reliable")])];
+        let there = vec![in_domain(robot(), 7), end("robot", "rt/scan", reliable(false, writer()))];
+        let own = vec![pc(), end("pc", "rt/scan", reader())];
         assert_eq!(judged(there, own), [Id::DifferentDdsDomain]);
     }
 
@@ -732,14 +780,16 @@ mod tests {
 
     #[test]
     fn the_setting_that_is_advised_is_that_of_the_implementation_and_of_the_network() {
-        let advice = |vendor: &str| {
-            let own = with(participant(ETH1, "pc", "172.17.0.1", &["172.17.0.1"]), &[("vendor", vendor)]);
+        let advice = |vendor| {
+            let own = participant(ETH1, "pc", "172.17.0.1", &["172.17.0.1"]);
+            let own = with(own, |facts| facts.vendor = Some(vendor));
             let found = report(&host(), &searched(DiscoveredKind::Participant, vec![robot()], vec![own]));
             format!("{:?}", found.findings[0].remedies)
         };
-        assert!(advice("Cyclone DDS").contains("CYCLONEDDS_URI"), "{}", advice("Cyclone DDS"));
-        assert!(advice("Cyclone DDS").contains(PC), "the address of this machine there");
-        assert!(advice("Fast DDS").contains("FASTDDS_DEFAULT_PROFILES_FILE"));
-        assert!(advice("another").contains("the program use eth0"));
+        let of_cyclone = advice(RtpsVendor::CYCLONE);
+        assert!(of_cyclone.contains("CYCLONEDDS_URI"), "{of_cyclone}");
+        assert!(of_cyclone.contains(PC), "the address of this machine there");
+        assert!(advice(RtpsVendor::FAST_DDS).contains("FASTDDS_DEFAULT_PROFILES_FILE"));
+        assert!(advice(RtpsVendor(0x0101)).contains("the program use eth0"));
     }
 }

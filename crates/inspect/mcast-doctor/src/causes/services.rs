@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::interface::InterfaceAddress;
 use mcast::{Family, InterfaceIndex};
+use mcast_packet::payload::RtpsLocatorUse;
 use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource};
 
 use super::filter_rules::{FORWARDED, INCOMING, OUTGOING, Suspects, certain_drop};
@@ -360,7 +361,8 @@ impl Judgement<'_> {
         if !entry.addresses.is_empty() {
             return None;
         }
-        if let Some(locator) = entry.field("unicast") {
+        let mut locators = entry.dds().into_iter().flat_map(|dds| &dds.locators);
+        if let Some((_, locator)) = locators.find(|(usage, _)| *usage == RtpsLocatorUse::Unicast) {
             let cause = format!(
                 "{} receives at {locator} only: programs on other hosts see it, and exchange nothing with it.",
                 title(entry)
@@ -475,7 +477,10 @@ impl Judgement<'_> {
 
     /// Two hosts announce different services by one name.
     fn name_conflict(&self, entry: &Discovered) -> Option<Finding> {
-        let other = entry.field("conflict").filter(|_| entry.kind == DiscoveredKind::Service)?;
+        // Other protocols have fields with names from the network.
+        let is_of_mdns = entry.key.protocol == DiscoveryProtocol::Mdns;
+        let other =
+            entry.field("conflict").filter(|_| is_of_mdns && entry.kind == DiscoveredKind::Service)?;
         let (own, host) = (title(entry), &entry.host);
         let cause = format!(
             "Two hosts announce {own}: {host} and {other}. Programs connect to one of them, now this one, now the other."
@@ -889,6 +894,18 @@ mod tests {
         };
         assert_eq!(conflicting(DiscoveredKind::Service), [("name-conflict", Severity::Fault)]);
         assert_eq!(conflicting(DiscoveredKind::Host), []);
+    }
+
+    #[test]
+    fn names_of_fields_that_come_from_the_network_are_no_facts() {
+        for name in ["conflict", "unicast", "domain tag", "role", "unanswered"] {
+            let mut entry = printer(ETH0, &["10.9.0.77"]);
+            entry.key.protocol = DiscoveryProtocol::Coap;
+            entry.fields.push(DiscoveredField::new(name, "writer"));
+            assert_eq!(judged(&host(), vec![entry.clone()]), [], "{name}");
+            (entry.addresses, entry.port) = (Vec::new(), None);
+            assert_eq!(judged(&host(), vec![entry]), [], "{name} without an address");
+        }
     }
 
     #[test]

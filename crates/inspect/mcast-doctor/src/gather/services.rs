@@ -78,10 +78,7 @@ pub(crate) fn by_name(
     target: &ServiceTarget,
 ) -> (Vec<Discovered>, Vec<Discovered>) {
     let name = &target.name;
-    let is_named = |entry: &Discovered| {
-        entry.is_named(name)
-            || entry.field("ROS topic").is_some_and(|topic| topic.as_bytes() == name.as_bytes())
-    };
+    let is_named = |entry: &Discovered| entry.is_named(name) || entry.ros_topic() == Some(name.as_bytes());
     let is_exact = entries.iter().any(is_named);
     entries.into_iter().partition(|entry| match is_exact {
         true => is_named(entry),
@@ -156,7 +153,7 @@ fn finish(
     let is_own_dds = |entry: &&Discovered| is_dds(entry) && is_own(machine, entry);
     let own = found.iter().chain(&others).filter(is_own_dds).cloned().collect();
     let (own_programs, is_own_restricted) =
-        match found.iter().filter(|entry| is_foreign(entry)).find_map(Discovered::dds_domain) {
+        match found.iter().filter(|entry| is_foreign(entry)).find_map(|entry| entry.dds()?.domain) {
             Some(domain) => programs_of_domain(machine, domain)?,
             None => Default::default(),
         };

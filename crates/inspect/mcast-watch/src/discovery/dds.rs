@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::mem::discriminant;
+use std::net::IpAddr;
 
-use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, UntrustedText};
+use mcast_packet::payload::{RtpsLocator, RtpsLocatorUse, RtpsVendor};
+
+use super::entry::{Discovered, UntrustedText};
+use super::facts::{DdsEndpoint, DdsFacts, DdsPolicy};
 
 /// What keeps two participants apart, or the writer and the reader of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,21 +56,6 @@ pub enum DdsObstacle {
     },
 }
 
-impl DdsObstacle {
-    /// The field of a participant that announces itself, and does not answer what is sent to it alone.
-    pub const UNANSWERED: &str = "unanswered";
-}
-
-/// The policies of which a writer must offer what a reader requests, with their values in ascending order; the first is the
-/// default (DDS 1.4 section 2.2.3, XTypes 1.3 section 7.6.3.1).
-pub(super) const POLICIES: [(&str, &[&str]); 5] = [
-    ("durability", &["volatile", "transient local", "transient", "persistent"]),
-    ("liveliness", &["automatic", "manual by participant", "manual by topic"]),
-    ("order of samples", &["by reception", "by the time of the writer"]),
-    ("ownership", &["shared", "exclusive"]),
-    ("encoding", &["XCDR1", "XML", "XCDR2"]),
-];
-
 /// Why a writer and a reader of one topic do not match (DDS 1.4 section 2.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -82,12 +71,10 @@ pub enum DdsMismatch {
     Reliability,
     /// The reader requests more of a policy than the writer offers.
     Policy {
-        /// The policy: durability, deadline, liveliness, ownership and others.
-        name: &'static str,
         /// What the writer offers.
-        writer: UntrustedText,
+        writer: DdsPolicy,
         /// What the reader requests.
-        reader: UntrustedText,
+        reader: DdsPolicy,
     },
     /// They have no partition in common.
     Partition {
@@ -98,8 +85,10 @@ pub enum DdsMismatch {
     },
 }
 
-/// Returns what keeps two participants apart. Both are entries of [`DiscoveredKind::Participant`]; `all` has their readers and
-/// writers. `reaches` says whether the second one's host can send to an address of the first one, and vice versa.
+/// A reader or a writer.
+type Endpoint<'a> = (&'a Discovered, &'a DdsEndpoint);
+
+/// Returns what keeps two participants apart; `all` has their readers and writers. `reaches` says whether the second one's host can send to an address of the first one, and vice versa.
 #[must_use]
 pub fn dds_obstacles(
     first: &Discovered,
@@ -108,15 +97,15 @@ pub fn dds_obstacles(
     reaches: impl Fn(&Discovered, IpAddr) -> bool,
 ) -> Vec<DdsObstacle> {
     let mut obstacles = Vec::new();
-    if let (Some(first), Some(second)) = (first.dds_domain(), second.dds_domain())
+    let (Some(of_first), Some(of_second)) = (first.dds(), second.dds()) else { return obstacles };
+    if let (Some(first), Some(second)) = (of_first.domain, of_second.domain)
         && first != second
     {
         // Nothing else matters before this is repaired.
         return vec![DdsObstacle::Domain { first, second }];
     }
-    let tag = |entry: &Discovered| entry.field("domain tag").cloned().unwrap_or_default();
-    if tag(first) != tag(second) {
-        return vec![DdsObstacle::DomainTag { first: tag(first), second: tag(second) }];
+    if of_first.tag != of_second.tag {
+        return vec![DdsObstacle::DomainTag { first: of_first.tag.clone(), second: of_second.tag.clone() }];
     }
     match first.source.ip() == second.source.ip() {
         // On one host, loopback and shared memory do.
@@ -127,28 +116,16 @@ pub fn dds_obstacles(
             obstacles.extend(addresses(second, |address| reaches(first, address)));
         }
     }
-    let endpoints = |participant: &Discovered| {
-        let id = participant.key.id.to_string();
-        let is_own = move |entry: &&Discovered| {
-            entry.kind == DiscoveredKind::Endpoint
-                && entry.field("participant").is_some_and(|owner| owner.to_string() == id)
-        };
-        all.iter().filter(is_own).collect::<Vec<_>>()
+    let endpoints = |participant: &DdsFacts| {
+        let owner = participant.participant;
+        let of_owner = all.iter().filter(|entry| entry.dds().is_some_and(|dds| dds.participant == owner));
+        of_owner.filter_map(|entry| Some((entry, entry.dds_endpoint()?))).collect::<Vec<_>>()
     };
-    let (of_first, of_second) = (endpoints(first), endpoints(second));
+    let (of_first, of_second) = (endpoints(of_first), endpoints(of_second));
     obstacles.extend(mismatches(&of_first, &of_second));
     obstacles.extend(mismatches(&of_second, &of_first));
     obstacles.dedup();
     obstacles
-}
-
-impl Discovered {
-    /// Returns the DDS domain of a participant, a reader or a writer.
-    #[must_use]
-    pub fn dds_domain(&self) -> Option<u32> {
-        let domain = self.field("domain").filter(|_| self.key.protocol == DiscoveryProtocol::Rtps);
-        domain.and_then(|domain| domain.to_string().parse().ok())
-    }
 }
 
 /// Returns whether each has an address of a version of IP that the other one has. What announces none receives by multicast.
@@ -162,14 +139,16 @@ fn have_common_family(first: &Discovered, second: &Discovered) -> bool {
 
 /// Returns what is wrong with all addresses at which a participant receives. One that can be reached is enough.
 fn addresses(participant: &Discovered, reaches: impl Fn(IpAddr) -> bool) -> Option<DdsObstacle> {
-    debug_assert_eq!(participant.key.protocol, DiscoveryProtocol::Rtps);
-    let locators = participant.fields.iter().filter(|field| field.name.as_bytes() == b"unicast");
-    let locators: Vec<String> = locators.map(|field| field.value.to_string()).collect();
-    let parsed =
-        locators.iter().filter_map(|locator| locator.trim_start_matches("tcp ").parse::<SocketAddr>().ok());
-    let addresses: BTreeSet<IpAddr> = parsed.map(|locator| locator.ip()).collect();
+    let dds = participant.dds()?;
+    let locators = || dds.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::Unicast);
+    let addresses = locators().filter_map(|(_, locator)| match locator {
+        RtpsLocator::Udp(address) | RtpsLocator::Tcp(address) => Some(address.ip()),
+        _ => None,
+    });
+    let addresses: BTreeSet<IpAddr> = addresses.collect();
     let name = participant.name.clone();
-    if locators.is_empty() || addresses.iter().any(|address| reaches(*address) && !is_local(*address)) {
+    if locators().next().is_none() || addresses.iter().any(|address| reaches(*address) && !is_local(*address))
+    {
         return None;
     }
     let remote: Vec<IpAddr> = addresses.into_iter().filter(|address| !is_local(*address)).collect();
@@ -188,76 +167,56 @@ fn is_link_local(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// Returns why readers do not match the writers of their topics. A reader with a writer that matches lacks nothing of it.
-fn mismatches(writers: &[&Discovered], readers: &[&Discovered]) -> Vec<DdsObstacle> {
-    let role = |role: &'static str| {
-        move |entry: &&&Discovered| {
-            entry.field("role").is_some_and(|found| found.as_bytes() == role.as_bytes())
-        }
-    };
+/// Returns why readers of the second ones do not match the writers of their topics among the first.
+fn mismatches(first: &[Endpoint<'_>], second: &[Endpoint<'_>]) -> Vec<DdsObstacle> {
     let mut found = BTreeSet::new();
-    for reader in readers.iter().filter(role("reader")) {
-        let of_topic = writers.iter().filter(role("writer")).filter(|writer| writer.name == reader.name);
+    for reader in second.iter().filter(|(_, endpoint)| !endpoint.is_writer) {
+        let writers = first.iter().filter(|(_, endpoint)| endpoint.is_writer);
+        let of_topic = writers.filter(|(writer, _)| writer.name == reader.0.name);
         found.extend(of_topic.filter_map(|writer| {
-            let reason = mismatch(writer, reader)?;
-            Some(DdsObstacle::Topic { topic: reader.name.clone(), reason })
+            let reason = mismatch(*writer, *reader)?;
+            Some(DdsObstacle::Topic { topic: reader.0.name.clone(), reason })
         }));
     }
     found.into_iter().collect()
 }
 
-fn mismatch(writer: &Discovered, reader: &Discovered) -> Option<DdsMismatch> {
-    const RELIABLE: &[u8] = b"reliable";
+fn mismatch((writer, offers): Endpoint<'_>, (reader, requests): Endpoint<'_>) -> Option<DdsMismatch> {
     if writer.service != reader.service {
         return Some(DdsMismatch::Type { writer: writer.service.clone(), reader: reader.service.clone() });
     }
-    let value = |entry: &Discovered, name: &str| entry.field(name).cloned().unwrap_or_default();
-    let is_reliable = |entry: &Discovered| value(entry, "reliability").as_bytes() == RELIABLE;
-    if is_reliable(reader) && !is_reliable(writer) {
+    if requests.is_reliable && !offers.is_reliable {
         return Some(DdsMismatch::Reliability);
     }
-    let lacking = POLICIES.iter().find(|(name, values)| {
-        let place = |entry: &Discovered| {
-            let value = value(entry, name);
-            values.iter().position(|known| known.as_bytes() == value.as_bytes()).unwrap_or_default()
+    let lacking = DdsPolicy::DEFAULTS.into_iter().find_map(|default| {
+        let stated = |endpoint: &DdsEndpoint| {
+            let mut policies = endpoint.policies.iter().copied();
+            policies.find(|policy| discriminant(policy) == discriminant(&default)).unwrap_or(default)
         };
-        let has = |entry: &Discovered, kind: usize| {
-            let mut stated = entry.fields.iter().filter(|field| field.name.as_bytes() == name.as_bytes());
-            stated.any(|field| field.value.as_bytes() == values[kind].as_bytes())
-                || (kind == 0 && entry.field(name).is_none())
+        // The first encoding of a writer is what it sends.
+        let (writer, reader) = (stated(offers), stated(requests));
+        let is_lacking = match default {
+            DdsPolicy::Ownership(_) => writer != reader,
+            DdsPolicy::Encoding(_) => writer != reader && !requests.policies.contains(&writer),
+            DdsPolicy::Deadline(_) | DdsPolicy::LivelinessLease(_) => writer > reader,
+            _ => writer < reader,
         };
-        match *name {
-            "ownership" => place(reader) != place(writer),
-            // The first one of a writer is what it sends.
-            "encoding" => !has(reader, place(writer)),
-            _ => place(reader) > place(writer),
-        }
+        is_lacking.then_some(DdsMismatch::Policy { writer, reader })
     });
-    let late = ["deadline", "liveliness lease"].into_iter().find(|name| {
-        let seconds = |entry: &Discovered| {
-            value(entry, name).to_string().trim_end_matches(" s").parse().unwrap_or(f64::INFINITY)
-        };
-        seconds(writer) > seconds(reader)
-    });
-    if let Some((name, default)) =
-        lacking.map(|(name, values)| (*name, values[0])).or_else(|| late.map(|name| (name, "none")))
-    {
-        let [writer, reader] =
-            [writer, reader].map(|entry| entry.field(name).cloned().unwrap_or_else(|| default.into()));
-        return Some(DdsMismatch::Policy { name, writer, reader });
+    if lacking.is_some() {
+        return lacking;
     }
-    let partitions = |entry: &Discovered| {
-        let named = entry.fields.iter().filter(|field| field.name.as_bytes() == b"partition");
-        named.map(|field| field.value.clone()).collect::<Vec<_>>()
-    };
-    let (of_writer, of_reader) = (partitions(writer), partitions(reader));
+    let (of_writer, of_reader) = (&offers.partitions, &requests.partitions);
     let has_pattern = |names: &[UntrustedText]| names.iter().any(|name| name.as_bytes().contains(&b'*'));
-    let is_common = (of_writer.is_empty() && of_reader.is_empty())
+    let is_in_default =
+        |names: &[UntrustedText]| names.is_empty() || names.iter().any(UntrustedText::is_empty);
+    let is_common = (is_in_default(of_writer) && is_in_default(of_reader))
         || of_writer.iter().any(|name| of_reader.contains(name))
         // Names may be patterns, which are not judged here.
-        || has_pattern(&of_writer)
-        || has_pattern(&of_reader);
-    (!is_common).then_some(DdsMismatch::Partition { writer: of_writer, reader: of_reader })
+        || has_pattern(of_writer)
+        || has_pattern(of_reader);
+    let mismatch = || DdsMismatch::Partition { writer: of_writer.clone(), reader: of_reader.clone() };
+    (!is_common).then(mismatch)
 }
 
 /// The setting of an implementation that restricts a participant to the network of an address of its host, for the
@@ -276,9 +235,9 @@ impl DdsSetting {
     #[must_use]
     pub fn of(participant: &Discovered) -> Option<Self> {
         let address = participant.source.ip()?;
-        match participant.field("vendor")?.as_bytes() {
-            b"Cyclone DDS" => Some(Self::Cyclone(address)),
-            b"Fast DDS" => Some(Self::FastDds(address)),
+        match participant.dds()?.vendor? {
+            RtpsVendor::CYCLONE => Some(Self::Cyclone(address)),
+            RtpsVendor::FAST_DDS => Some(Self::FastDds(address)),
             _ => None,
         }
     }
@@ -317,6 +276,7 @@ impl fmt::Display for DdsSetting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::DiscoveryProtocol;
     use crate::discovery::testing::{Bench, DdsSample};
 
     const PC: &str = "192.168.1.5:40000";
@@ -409,15 +369,17 @@ mod tests {
             between(writer().reliability(false), reader().reliability(true)),
             topic(DdsMismatch::Reliability)
         );
-        let [writer_keeps, reader_wants] = ["volatile", "transient local"].map(UntrustedText::from);
+        let [volatile, transient_local] = [0, 1].map(DdsPolicy::Durability);
         assert_eq!(
             between(writer(), reader().durability(1)),
-            topic(DdsMismatch::Policy { name: "durability", writer: writer_keeps, reader: reader_wants })
+            topic(DdsMismatch::Policy { writer: volatile, reader: transient_local })
         );
         assert_eq!(
             between(writer().partition("left"), reader()),
             topic(DdsMismatch::Partition { writer: vec!["left".into()], reader: Vec::new() })
         );
+        assert_eq!(between(writer().partition(""), reader()), []);
+        assert_eq!(between(writer().partitions(&["left", ""]), reader()), []);
         assert_eq!(
             between(writer(), reader().text(0x07, "other::Type")),
             topic(DdsMismatch::Type { writer: "demo::Type".into(), reader: "other::Type".into() })
@@ -444,7 +406,7 @@ mod tests {
             };
             let named = between(with(writer(), offered), with(reader(), requested));
             let named = named.iter().map(|obstacle| match obstacle {
-                DdsObstacle::Topic { reason: DdsMismatch::Policy { name, .. }, .. } => *name,
+                DdsObstacle::Topic { reason: DdsMismatch::Policy { writer, .. }, .. } => writer.name(),
                 _ => "another",
             });
             assert_eq!(named.collect::<Vec<_>>(), name.into_iter().collect::<Vec<_>>(), "{id:#x}");

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use mcast_group::{InterfaceIndex, InterfaceSelector, Membership, SafeText};
 use mcast_packet::MacAddress;
 
+use super::facts::DiscoveredFacts;
 use crate::clock::Time;
 
 /// A thing that announces itself on a network: a service, a device, a stream, a clock, a router.
@@ -32,6 +34,8 @@ pub struct Discovered {
     pub source: DiscoverySource,
     /// Everything else that was announced, in the order of the protocol.
     pub fields: Vec<DiscoveredField>,
+    /// What of that is judged, with its types.
+    pub facts: Option<Arc<DiscoveredFacts>>,
     /// When it was first announced.
     pub first_seen: Time,
     /// When it was last announced.
@@ -195,6 +199,7 @@ impl Discovered {
             url: UntrustedText::default(),
             source,
             fields: Vec::new(),
+            facts: None,
             first_seen: time,
             last_seen: time,
             expires: None,

@@ -9,6 +9,7 @@ mod coap;
 mod dds;
 mod description;
 mod entry;
+mod facts;
 mod knx;
 mod lighting;
 mod llmnr;
@@ -40,6 +41,7 @@ pub use entry::{
     Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol,
     DiscoverySource, UntrustedText,
 };
+pub use facts::{DdsEndpoint, DdsFacts, DdsPolicy, DiscoveredFacts};
 pub use own::OwnMemberships;
 use registry::Registry;
 pub use registry::{DepartureReason, DiscoveryCounts, DiscoveryEvent};

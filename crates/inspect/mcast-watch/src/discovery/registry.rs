@@ -172,7 +172,8 @@ impl Registry {
     fn record(&mut self, now: Time, mut announced: Discovered, is_announcement: bool) {
         self.counts.truncated += u64::from(announced.limit());
         (announced.first_seen, announced.last_seen, announced.announcements) = (now, now, 1);
-        let (expires, bytes) = (announced.expires, announced.bytes());
+        let of_facts = announced.facts.as_ref().map_or(0, |facts| facts.bytes());
+        let (expires, bytes) = (announced.expires, announced.bytes() + of_facts);
         let Some(shelf) = self.shelves.get_mut(announced.key.protocol as usize) else { return };
         let key = Arc::new(announced.key.clone());
         if let Some(held) = shelf.entries.get_mut(&key) {

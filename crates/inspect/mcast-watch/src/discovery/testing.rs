@@ -198,11 +198,17 @@ impl DdsSample {
     }
 
     pub(super) fn partition(self, name: &str) -> Self {
-        let length = name.len() as u32 + 1;
-        self.parameter(
-            0x29,
-            &[&1_u32.to_le_bytes()[..], &length.to_le_bytes(), name.as_bytes(), &[0]].concat(),
-        )
+        self.partitions(&[name])
+    }
+
+    pub(super) fn partitions(self, names: &[&str]) -> Self {
+        let mut value = (names.len() as u32).to_le_bytes().to_vec();
+        for name in names {
+            value.extend((name.len() as u32 + 1).to_le_bytes());
+            value.extend(name.as_bytes());
+            value.resize((value.len() + 1).next_multiple_of(4), 0);
+        }
+        self.parameter(0x29, &value)
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {

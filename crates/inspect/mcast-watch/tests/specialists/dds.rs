@@ -9,7 +9,8 @@ use mcast_lab::{Host, Lab};
 use mcast_sim::Dice;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{
-    DdsMismatch, DdsObstacle, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol, dds_obstacles,
+    DdsMismatch, DdsObstacle, DdsPolicy, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol,
+    dds_obstacles,
 };
 
 use super::networks::{for_networks, is_short};
@@ -370,7 +371,7 @@ fn ends_of_a_topic_that_never_match_are_named() {
     let _nodes = [start(&robot, "w:rt/map"), start(&pc, "r:rt/map")];
     let discovery = discover(&observer, true);
     let (found, _) = obstacles(&discovery, 2);
-    let [writer, reader] = ["volatile", "transient local"].map(Into::into);
-    let reason = DdsMismatch::Policy { name: "durability", writer, reader };
+    let [writer, reader] = [0, 1].map(DdsPolicy::Durability);
+    let reason = DdsMismatch::Policy { writer, reader };
     assert_eq!(found, [DdsObstacle::Topic { topic: "rt/map".into(), reason }]);
 }

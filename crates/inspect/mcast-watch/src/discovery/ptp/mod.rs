@@ -12,6 +12,7 @@ use mcast_packet::{Network, ether_type};
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
 };
+use super::facts::DiscoveredFacts;
 use super::registry::Registry;
 use super::rivals::{Rivals, announce_rival};
 use super::support::announced_by;
@@ -96,6 +97,7 @@ impl PtpObserver {
         let lifetime = interval(header.log_interval) * 3;
         announced.expires = Some(now.after(lifetime));
         announced.add("state", "master");
+        announced.facts = Some(DiscoveredFacts::MasterClock.into());
         announced.add("grandmaster", ClockName(announce.grandmaster.identity));
         properties(&mut announced, &announce.grandmaster);
         announced.add("steps removed", announce.steps_removed);
@@ -220,7 +222,7 @@ fn follower(origin: Origin, header: &Ptp, registry: &mut Registry) {
     let mut announced = clock(origin, header.clock, header.domain);
     if let Some(known) = registry.get(&announced.key) {
         // It keeps what it answered to a question.
-        if known.field("state").is_some_and(|state| state.as_bytes() == b"master") {
+        if known.facts.as_deref() == Some(&DiscoveredFacts::MasterClock) {
             return;
         }
         return registry.renew(now, &announced.key, Some(PtpObserver::FOLLOWER));
@@ -234,8 +236,8 @@ fn follower(origin: Origin, header: &Ptp, registry: &mut Registry) {
 fn answered(origin: Origin, answer: &PtpDataSet, registry: &mut Registry) {
     let now = origin.now;
     let mut announced = clock(origin, answer.clock.identity, answer.domain);
-    let known = registry.get(&announced.key).and_then(|known| known.field("state"));
-    if known.is_some_and(|state| state.as_bytes() == b"master") {
+    let known = registry.get(&announced.key).and_then(|known| known.facts.as_deref());
+    if known == Some(&DiscoveredFacts::MasterClock) {
         return;
     }
     announced.expires = Some(now.after(PtpObserver::FOLLOWER));

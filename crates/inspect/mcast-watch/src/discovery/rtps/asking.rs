@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix, RtpsVendor};
 
-use super::super::entry::{DiscoveryProtocol, UntrustedText};
+use super::super::entry::DiscoveryProtocol;
 use super::super::registry::Registry;
 use super::super::{DiscoveryDatagram, DiscoveryPlace, DiscoveryQuestion};
 use super::ParticipantPlace;
@@ -149,14 +149,13 @@ impl RtpsAsking {
         }
     }
 
-    /// Returns a remark on a participant that does not send what is requested of it.
-    pub(super) fn unanswered(&self, now: Time, participant: ParticipantPlace) -> Option<UntrustedText> {
-        let is_unanswered = writers(participant).iter().any(|writer| {
+    /// Returns whether a participant does not send what is requested of it.
+    pub(super) fn is_silent(&self, now: Time, participant: ParticipantPlace) -> bool {
+        writers(participant).iter().any(|writer| {
             self.known.get(writer).and_then(|known| known.requested).is_some_and(|(since, count)| {
                 count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED
             })
-        });
-        is_unanswered.then(|| "requests by unicast for its readers and writers".into())
+        })
     }
 
     /// Answers the heartbeats in a message with requests for what is missing, to this address of the participant. Those for no

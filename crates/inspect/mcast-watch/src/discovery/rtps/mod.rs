@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcast_packet::payload::{
@@ -13,14 +14,17 @@ use mcast_packet::payload::{
 };
 
 use self::asking::RtpsAsking;
-use super::dds::DdsObstacle;
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
 };
+use super::facts::{DdsEndpoint, DdsFacts, DdsPolicy, DiscoveredFacts};
 use super::registry::{DepartureReason, Registry};
 use super::{DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
+
+/// The field of a participant that announces itself, and does not answer what is sent to it alone.
+const UNANSWERED: &str = "unanswered";
 
 /// Reads what participants announce.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ struct Description<'a> {
     type_name: &'a [u8],
     is_reliable: Option<bool>,
     /// What a writer offers or a reader requests, if it differs from the default.
-    policies: Vec<(&'static str, String)>,
+    policies: Vec<DdsPolicy>,
     partitions: Vec<&'a [u8]>,
     properties: Vec<(&'a [u8], &'a [u8])>,
     locators: Vec<(RtpsLocatorUse, RtpsLocator)>,
@@ -131,7 +135,13 @@ impl RtpsObserver {
         let is_lasting = now.since(participant.first_seen) >= Registry::LASTING;
         let key = key(place.0, place.1.to_string());
         registry.renew(now, &key, participant.lease);
-        registry.set_field(&key, DdsObstacle::UNANSWERED, self.asking.unanswered(now, place));
+        let is_silent = self.asking.is_silent(now, place);
+        let known = registry.get(&key);
+        if let Some(known) = known.filter(|known| known.dds().is_some_and(|dds| dds.is_silent != is_silent)) {
+            let mut known = known.clone();
+            note_silence(&mut known, is_silent);
+            registry.revise(now, known);
+        }
         if is_lasting {
             self.participants.prove(&place);
         }
@@ -201,20 +211,22 @@ impl RtpsObserver {
         let unicast: Vec<SocketAddr> = unicast.filter_map(|(_, locator)| locator.udp()).collect();
         announced.addresses = unicast.iter().map(SocketAddr::ip).collect();
         announced.port = unicast.first().map(SocketAddr::port);
+        let facts = description.facts(prefix, domain);
         announced.add_some("domain", domain);
-        announced.add_text("domain tag", description.domain_tag);
-        announced.add_some("vendor", description.vendor);
+        announced.add_text("domain tag", facts.tag.as_bytes());
+        announced.add_some("vendor", facts.vendor);
         if let Some((major, minor)) = description.version {
             announced.add("version", format_args!("{major}.{minor}"));
         }
         announced.add("participant", prefix);
         announced.add_text("process", process);
         announced.add_text("pid", pid);
-        for (usage, locator) in &description.locators {
+        for (usage, locator) in &facts.locators {
             announced.add(locator_name(*usage), locator);
         }
         announced.add("lease", format_args!("{} s", lease.as_secs_f64()));
-        announced.add_some(DdsObstacle::UNANSWERED, self.asking.unanswered(now, place));
+        announced.facts = Some(DiscoveredFacts::Dds(facts).into());
+        note_silence(&mut announced, self.asking.is_silent(now, place));
         registry.announce(now, announced);
     }
 
@@ -257,27 +269,32 @@ impl RtpsObserver {
         let addresses: Vec<SocketAddr> = addresses.filter(|address| !address.ip().is_multicast()).collect();
         announced.addresses = addresses.iter().map(SocketAddr::ip).collect();
         announced.port = addresses.first().map(SocketAddr::port);
-        announced.add("role", if is_writer { "writer" } else { "reader" });
+        // The one without a name is that of all that state none.
+        let has_names = description.partitions.iter().any(|name| !name.is_empty());
+        let partitions = description.partitions.iter().filter(|_| has_names);
+        let endpoint = DdsEndpoint {
+            is_reliable: description.is_reliable.unwrap_or(is_writer),
+            policies: description.policies.clone(),
+            partitions: partitions.map(super::UntrustedText::new).collect(),
+            ..DdsEndpoint::new(is_writer)
+        };
+        announced.add("role", endpoint.role());
         announced.add("participant", guid.prefix);
         announced.add_some("domain", domain);
         if let Some((kind, name)) = ros_name(description.topic) {
             announced.add_text(kind, name);
         }
-        // What is not stated has the default: readers are best-effort, writers reliable (DDS 1.4 section 2.2.3).
-        let is_reliable = description.is_reliable.unwrap_or(is_writer);
-        announced.add("reliability", if is_reliable { "reliable" } else { "best effort" });
-        if !description.policies.iter().any(|(name, _)| *name == "durability") {
-            announced.add("durability", "volatile");
+        announced.add("reliability", if endpoint.is_reliable { "reliable" } else { "best effort" });
+        if !endpoint.policies.iter().any(|policy| matches!(policy, DdsPolicy::Durability(_))) {
+            announced.add("durability", DdsPolicy::Durability(0));
         }
-        for (name, value) in &description.policies {
-            announced.add(name, value);
-        }
-        for partition in &description.partitions {
-            announced.add_text("partition", partition);
-        }
+        endpoint.policies.iter().for_each(|policy| announced.add(policy.name(), policy));
+        endpoint.partitions.iter().for_each(|name| announced.add_text("partition", name.as_bytes()));
         for (usage, locator) in &description.locators {
             announced.add(locator_name(*usage), locator);
         }
+        let facts = DdsFacts { endpoint: Some(endpoint), ..description.facts(guid.prefix, domain) };
+        announced.facts = Some(DiscoveredFacts::Dds(facts).into());
         registry.announce(now, announced);
     }
 }
@@ -394,16 +411,17 @@ impl<'a> Description<'a> {
             RtpsParameter::Topic(topic) => self.topic = topic,
             RtpsParameter::Type(name) => self.type_name = name,
             RtpsParameter::IsReliable(is_reliable) => self.is_reliable = Some(is_reliable),
-            RtpsParameter::Durability(kind) => self.offer("durability", kind),
+            RtpsParameter::Durability(kind) => self.offer(DdsPolicy::Durability, kind),
             RtpsParameter::Liveliness(kind, lease) => {
-                self.offer("liveliness", kind);
-                self.offer_time("liveliness lease", lease);
+                self.offer(DdsPolicy::Liveliness, kind);
+                self.add_policy(lease.map(DdsPolicy::LivelinessLease));
             }
-            RtpsParameter::Order(kind) => self.offer("order of samples", kind),
-            RtpsParameter::IsExclusive(is_exclusive) => self.offer("ownership", is_exclusive.into()),
-            RtpsParameter::Deadline(deadline) => self.offer_time("deadline", deadline),
+            RtpsParameter::Order(kind) => self.offer(DdsPolicy::Order, kind),
+            RtpsParameter::IsExclusive(is_exclusive) => self.offer(DdsPolicy::Ownership, is_exclusive.into()),
+            RtpsParameter::Deadline(deadline) => self.add_policy(deadline.map(DdsPolicy::Deadline)),
             RtpsParameter::Encodings(encodings) => {
-                encodings.into_iter().flatten().for_each(|kind| self.offer("encoding", kind.into()));
+                let encodings = encodings.into_iter().flatten();
+                encodings.for_each(|kind| self.offer(DdsPolicy::Encoding, kind.into()));
             }
             RtpsParameter::Partitions(names) => {
                 self.partitions = names.take(Self::MAX_PARTITIONS).collect();
@@ -417,25 +435,26 @@ impl<'a> Description<'a> {
         }
     }
 
-    /// Notes a value of a policy, whose names are in the order of its numbers; later ones mean as much as the last.
-    fn offer(&mut self, policy: &'static str, kind: u32) {
+    fn offer(&mut self, policy: fn(u8) -> DdsPolicy, kind: u32) {
+        let policy = DdsPolicy::numbered(policy, kind);
         // Most have the default.
-        if kind == 0 && !["durability", "encoding"].contains(&policy) {
-            return;
-        }
-        let named = super::dds::POLICIES.iter().find(|(name, _)| *name == policy);
-        let values = named.map_or(&[][..], |(_, values)| values);
-        let value = values.get(kind as usize).or_else(|| values.last());
-        self.add_policy(policy, value.map(|value| (*value).to_owned()));
+        let is_listed = kind != 0 || matches!(policy, DdsPolicy::Durability(_) | DdsPolicy::Encoding(_));
+        self.add_policy(is_listed.then_some(policy));
     }
 
-    fn offer_time(&mut self, policy: &'static str, time: Option<Duration>) {
-        self.add_policy(policy, time.map(|time| format!("{} s", time.as_secs_f64())));
-    }
-
-    fn add_policy(&mut self, policy: &'static str, value: Option<String>) {
+    fn add_policy(&mut self, policy: Option<DdsPolicy>) {
         if self.policies.len() < Self::MAX_POLICIES {
-            self.policies.extend(value.map(|value| (policy, value)));
+            self.policies.extend(policy);
+        }
+    }
+
+    fn facts(&self, participant: RtpsPrefix, domain: Option<u32>) -> DdsFacts {
+        DdsFacts {
+            domain,
+            tag: super::UntrustedText::new(self.domain_tag),
+            vendor: self.vendor,
+            locators: self.locators.clone(),
+            ..DdsFacts::new(participant)
         }
     }
 
@@ -462,6 +481,16 @@ impl<'a> Description<'a> {
             .or_else(of_unicast)
             // Without multicast, announcements are sent to the ports of the first participants of each host.
             .or_else(|| Rtps::domain_of_port(datagram.destination.port()).map(|(domain, _)| domain))
+    }
+}
+
+/// Notes whether a participant does not answer.
+fn note_silence(participant: &mut Discovered, is_silent: bool) {
+    participant.fields.retain(|field| field.name.as_bytes() != UNANSWERED.as_bytes());
+    if let Some(DiscoveredFacts::Dds(facts)) = participant.facts.as_mut().map(Arc::make_mut) {
+        facts.is_silent = is_silent;
+        let unanswered = facts.unanswered();
+        participant.add_some(UNANSWERED, unanswered);
     }
 }
 

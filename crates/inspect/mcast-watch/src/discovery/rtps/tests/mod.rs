@@ -184,7 +184,7 @@ fn program_that_asks_requests_what_heartbeats_offer() {
         bench.datagram("10.0.0.1:40000", GROUP, &robot().bytes());
         let entries = bench.table.entries();
         let mut robot = entries.iter().filter(|entry| entry.kind == DiscoveredKind::Participant);
-        robot.next().unwrap().field(DdsObstacle::UNANSWERED).is_some()
+        robot.next().unwrap().field(UNANSWERED).is_some()
     };
     for (expected, is_answered) in [(false, false), (false, false), (true, false), (false, true)] {
         bench.wait(0.6);
