@@ -56,7 +56,7 @@ struct MemberState {
 
 /// The sources that a host has requested for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Interest {
+pub(crate) struct Interest {
     filter: SourceFilter,
     truncated: bool,
 }
@@ -65,7 +65,7 @@ struct Interest {
 #[derive(Debug)]
 pub(crate) struct Members {
     members: Lru<MemberKey, MemberState>,
-    pub(crate) lifetimes: Lifetimes,
+    lifetimes: Lifetimes,
     evicted: u64,
 }
 
@@ -82,6 +82,24 @@ struct Lifetime {
 }
 
 impl Lifetimes {
+    pub(crate) fn new() -> Self {
+        Self(Lru::new(256))
+    }
+
+    pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
+        let GmpMessage::Query(query) = message else { return };
+        if query.group.is_none() {
+            let network = (origin.interface, origin.vlan, origin.source.is_ipv4());
+            let current = ObservedQuery::new(origin.source, query).membership_interval();
+            let default = QuerierSettings::default().group_membership_interval();
+            let make = || Lifetime { current: default, since: origin.time, before: default };
+            let (stated, _) = self.0.touch(network, make);
+            if stated.current != current {
+                *stated = Lifetime { current, since: origin.time, before: stated.current };
+            }
+        }
+    }
+
     /// Returns when a membership lapses of which this was the latest report. Members have the time of a querier with other timers to
     /// report to it.
     pub(crate) fn lapse(&self, place: DiscoveryPlace, group: IpAddr, last: Time) -> Time {
@@ -97,44 +115,12 @@ impl Lifetimes {
 
 impl Members {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { members: Lru::new(capacity), lifetimes: Lifetimes(Lru::new(256)), evicted: 0 }
+        Self { members: Lru::new(capacity), lifetimes: Lifetimes::new(), evicted: 0 }
     }
 
     pub(crate) fn observe<A: Address>(&mut self, origin: PacketOrigin, message: &GmpMessage<'_, A>) {
-        let version = message.version();
-        match message {
-            GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
-                self.record(origin, version, *group, Interest::any_source);
-            }
-            GmpMessage::Leave { group } => self.record(origin, version, *group, |_| Interest::none()),
-            GmpMessage::V3Report(records) => {
-                for record in records.iter() {
-                    self.record(origin, version, record.group, |before| Interest::after(before, &record));
-                }
-            }
-            GmpMessage::Query(query) if query.group.is_none() => {
-                let network = (origin.interface, origin.vlan, origin.source.is_ipv4());
-                let current = ObservedQuery::new(origin.source, query).membership_interval();
-                let default = QuerierSettings::default().group_membership_interval();
-                let make = || Lifetime { current: default, since: origin.time, before: default };
-                let (stated, _) = self.lifetimes.0.touch(network, make);
-                if stated.current != current {
-                    *stated = Lifetime { current, since: origin.time, before: stated.current };
-                }
-            }
-            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
-        }
-    }
-
-    /// Returns whether a host wants a group, by its reports so far.
-    pub(crate) fn is_member(
-        &self,
-        group: Group,
-        interface: InterfaceIndex,
-        vlan: Option<u16>,
-        host: IpAddr,
-    ) -> bool {
-        self.members.get(&MemberKey { group, interface, vlan, host }).is_some()
+        self.lifetimes.observe(origin, message);
+        Interest::changes(message, |group, change| self.record(origin, message.version(), group, change));
     }
 
     pub(crate) fn evicted(&self) -> u64 {
@@ -177,14 +163,14 @@ impl Members {
         origin: PacketOrigin,
         version: u8,
         group: A,
-        change: impl FnOnce(Option<&Interest>) -> Interest,
+        change: &dyn Fn(Option<&Interest>) -> Interest,
     ) {
         let PacketOrigin { time, interface, vlan, source: host, outgoing } = origin;
         let Ok(group) = Group::new(group.into()) else { return };
         let key = MemberKey { group, interface, vlan, host };
         let interest = change(self.members.get(&key).map(|state| &state.interest));
         // An include list without sources is how version 3 leaves (RFC 3376, section 5.1).
-        if interest.filter.is_none() {
+        if interest.is_none() {
             self.members.remove(&key);
             return;
         }
@@ -204,8 +190,37 @@ impl Interest {
         Self { filter: SourceFilter::NONE, truncated: false }
     }
 
-    fn any_source(_: Option<&Self>) -> Self {
-        Self { filter: SourceFilter::ANY, truncated: false }
+    /// Returns it with as many of its sources.
+    pub(crate) fn limited(mut self, limit: usize) -> Self {
+        let (SourceFilter::Include(sources) | SourceFilter::Exclude(sources)) = &mut self.filter;
+        while sources.len() > limit {
+            sources.pop_last();
+        }
+        self
+    }
+
+    /// Returns whether the host is not a member.
+    pub(crate) fn is_none(&self) -> bool {
+        self.filter.is_none()
+    }
+
+    /// Passes each group of a message, and how its sender's interest in it changes.
+    pub(crate) fn changes<A: Address>(
+        message: &GmpMessage<'_, A>,
+        mut changed: impl FnMut(A, &dyn Fn(Option<&Self>) -> Self),
+    ) {
+        match message {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } => {
+                changed(*group, &|_| Self { filter: SourceFilter::ANY, truncated: false });
+            }
+            GmpMessage::Leave { group } => changed(*group, &|_| Self::none()),
+            GmpMessage::V3Report(records) => {
+                records
+                    .iter()
+                    .for_each(|record| changed(record.group, &|before| Self::after(before, &record)));
+            }
+            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
+        }
     }
 
     /// Returns the interest after `record`, applying the rules of a router (RFC 3376 section 6.4) to a single

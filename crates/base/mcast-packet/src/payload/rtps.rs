@@ -22,8 +22,8 @@ pub struct Rtps<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RtpsVendor(pub u16);
 
-/// The identifier of a participant.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The identifier of a participant. The default is that of none.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RtpsPrefix(pub [u8; 12]);
 
 /// The identifier of a participant, a reader or a writer.

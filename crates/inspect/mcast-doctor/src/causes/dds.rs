@@ -321,10 +321,9 @@ fn between(
                     found.push(mismatch(judgement, remote, topic, reason));
                 }
                 DdsObstacle::Family if named.insert(obstacle) => found.push(family(judgement, remote, own)),
-                DdsObstacle::LocalOnly { participant }
-                | DdsObstacle::LinkLocalOnly { participant }
-                | DdsObstacle::Unreachable { participant, .. }
-                    if *participant == own.name && named.insert(obstacle) =>
+                DdsObstacle::Unreachable { participant, .. }
+                    if own.dds().is_some_and(|dds| dds.participant == *participant)
+                        && named.insert(obstacle) =>
                 {
                     found.push(own_address(judgement, remote, own));
                 }
@@ -371,6 +370,7 @@ fn mismatch(
 ) -> Finding {
     let names = |partitions: &[UntrustedText]| match partitions {
         [] => "none".to_owned(),
+        [unnamed] if unnamed.is_empty() => "none".to_owned(),
         named => list(named.iter().map(|name| format!("\"{name}\""))),
     };
     let (why, advice) = match reason {
@@ -576,8 +576,8 @@ mod tests {
     fn facts_of(name: &str) -> DdsFacts {
         let mut prefix = [0; 12];
         prefix.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte);
-        let mut facts = DdsFacts::new(RtpsPrefix(prefix));
-        facts.domain = Some(0);
+        let mut facts = DdsFacts::default();
+        (facts.participant, facts.domain) = (RtpsPrefix(prefix), Some(0));
         facts
     }
 
@@ -611,7 +611,9 @@ mod tests {
     }
 
     fn writer() -> DdsEndpoint {
-        DdsEndpoint::new(true)
+        let mut writer = reader();
+        writer.is_writer = true;
+        writer
     }
 
     fn reliable(is_reliable: bool, mut endpoint: DdsEndpoint) -> DdsEndpoint {
@@ -620,7 +622,7 @@ mod tests {
     }
 
     fn reader() -> DdsEndpoint {
-        reliable(true, DdsEndpoint::new(false))
+        reliable(true, DdsEndpoint::default())
     }
 
     /// Looks for the robot, or for what of it has this kind.
@@ -741,6 +743,16 @@ mod tests {
             &searched(DiscoveredKind::Participant, vec![several("robot", ROBOT, ROBOT)], vec![pc()]),
         );
         assert!(report.findings.iter().all(|finding| finding.severity < Severity::Fault), "{report:#?}");
+    }
+
+    #[test]
+    fn participants_with_one_name_are_distinguished() {
+        let mut there = participant(ETH0, "robot", ROBOT, &["172.17.0.5"]);
+        let mut own = pc();
+        (there.name, own.name) = ("talker".into(), "talker".into());
+        let report = report(&host(), &searched(DiscoveredKind::Participant, vec![there], vec![own]));
+        assert_eq!(report.findings.len(), 1, "{report:#?}");
+        assert!(!report.findings[0].cause.contains("of this machine announces"), "{report:#?}");
     }
 
     #[test]

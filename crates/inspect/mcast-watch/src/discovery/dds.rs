@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::discriminant;
 use std::net::IpAddr;
 
-use mcast_packet::payload::{RtpsLocator, RtpsLocatorUse, RtpsVendor};
+use mcast_packet::payload::{RtpsLocator, RtpsLocatorUse, RtpsPrefix, RtpsVendor};
 
 use super::entry::{Discovered, UntrustedText};
 use super::facts::{DdsEndpoint, DdsFacts, DdsPolicy};
@@ -28,23 +28,13 @@ pub enum DdsObstacle {
         /// That of the second one.
         second: UntrustedText,
     },
-    /// One announces only addresses at which its own host receives: loopback, or shared memory.
-    LocalOnly {
-        /// The participant.
-        participant: UntrustedText,
-    },
-    /// One announces only link-local addresses of IPv6, which some implementations cannot use.
-    LinkLocalOnly {
-        /// The participant.
-        participant: UntrustedText,
-    },
     /// They have no version of IP in common.
     Family,
     /// One announces only addresses that the other one does not reach.
     Unreachable {
         /// The participant.
-        participant: UntrustedText,
-        /// The addresses.
+        participant: RtpsPrefix,
+        /// Its addresses; none if only its own host reaches it, by loopback or shared memory.
         addresses: Vec<IpAddr>,
     },
     /// A writer and a reader of one topic do not match.
@@ -146,25 +136,14 @@ fn addresses(participant: &Discovered, reaches: impl Fn(IpAddr) -> bool) -> Opti
         _ => None,
     });
     let addresses: BTreeSet<IpAddr> = addresses.collect();
-    let name = participant.name.clone();
-    if locators().next().is_none() || addresses.iter().any(|address| reaches(*address) && !is_local(*address))
-    {
-        return None;
-    }
-    let remote: Vec<IpAddr> = addresses.into_iter().filter(|address| !is_local(*address)).collect();
-    Some(match remote.as_slice() {
-        [] => DdsObstacle::LocalOnly { participant: name },
-        all if all.iter().all(is_link_local) => DdsObstacle::LinkLocalOnly { participant: name },
-        _ => DdsObstacle::Unreachable { participant: name, addresses: remote },
-    })
+    let is_reached = |address: &IpAddr| reaches(*address) && !is_local(*address);
+    let is_unreachable = locators().next().is_some() && !addresses.iter().any(is_reached);
+    let addresses = addresses.into_iter().filter(|address| !is_local(*address)).collect();
+    is_unreachable.then_some(DdsObstacle::Unreachable { participant: dds.participant, addresses })
 }
 
 const fn is_local(address: IpAddr) -> bool {
     address.is_loopback()
-}
-
-fn is_link_local(address: &IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Returns why readers of the second ones do not match the writers of their topics among the first.
@@ -336,7 +315,6 @@ mod tests {
 
     #[test]
     fn addresses_that_the_other_host_does_not_reach_are_an_obstacle() {
-        let name = || UntrustedText::from("robot");
         let at = |addresses: &[&str]| {
             let bare = DdsSample::participant(1).text(0x62, "robot");
             let robot = addresses.iter().fold(bare, |robot, address| robot.unicast(address));
@@ -344,14 +322,14 @@ mod tests {
         };
         let unreachable = |addresses: &[&str]| {
             let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-            vec![DdsObstacle::Unreachable { participant: name(), addresses }]
+            vec![DdsObstacle::Unreachable { participant: RtpsPrefix([1; 12]), addresses }]
         };
         assert_eq!(at(&["172.17.0.2:7411"]), unreachable(&["172.17.0.2"]));
         assert_eq!(at(&["172.17.0.2:7411", "127.0.0.1:7411"]), unreachable(&["172.17.0.2"]));
-        assert_eq!(at(&["127.0.0.1:7411"]), [DdsObstacle::LocalOnly { participant: name() }]);
+        assert_eq!(at(&["127.0.0.1:7411"]), unreachable(&[]));
         let robot = DdsSample::participant(1).text(0x62, "robot").unicast("[fe80::9]:7411");
         let found = between(&[robot], &[pc().unicast("[fd00::5]:7411")]);
-        assert_eq!(found, [DdsObstacle::LinkLocalOnly { participant: name() }]);
+        assert_eq!(found, unreachable(&["fe80::9"]));
         // One receives by IPv6 only, the other one by IPv4 only.
         assert_eq!(at(&["[fd00::9]:7411"]), [DdsObstacle::Family]);
         assert_eq!(at(&["[fd00::9]:7411", "192.168.1.9:7411"]), []);

@@ -224,6 +224,12 @@ impl Discovered {
         }
     }
 
+    /// Sets a field, as the last one, or removes it.
+    pub(crate) fn set(&mut self, name: &str, value: Option<UntrustedText>) {
+        self.fields.retain(|field| field.name.as_bytes() != name.as_bytes());
+        self.fields.extend(value.map(|value| DiscoveredField { name: name.into(), value }));
+    }
+
     /// Returns whether a text is a part of its name, in any case: of the thing, its host, its type, its URL, an address, or what its
     /// protocol identifies it by. Names may be written as people type them, see [`Self::is_named`].
     #[must_use]

@@ -18,7 +18,7 @@ pub enum DiscoveredFacts {
 }
 
 /// What a participant of DDS announces of itself, or of a reader or writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DdsFacts {
     /// The identifier of the participant.
@@ -37,8 +37,8 @@ pub struct DdsFacts {
     pub endpoint: Option<DdsEndpoint>,
 }
 
-/// What a reader requests, or a writer offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a reader requests, or a writer offers. The default is a reader that states nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DdsEndpoint {
     /// Whether it writes.
@@ -75,20 +75,11 @@ pub enum DdsPolicy {
 impl DiscoveredFacts {
     /// Returns the bytes that they take, at most.
     pub(super) fn bytes(&self) -> usize {
-        let of_dds = |facts: &DdsFacts| {
-            let texts = facts.endpoint.iter().flat_map(|endpoint| &endpoint.partitions);
-            let policies = facts.endpoint.iter().map(|endpoint| size_of_val(&endpoint.policies[..]));
-            let texts = texts.map(|text| size_of_val(text) + text.as_bytes().len());
-            facts.tag.as_bytes().len()
-                + size_of_val(&facts.locators[..])
-                + policies.sum::<usize>()
-                + texts.sum::<usize>()
-        };
-        size_of::<Self>()
-            + match self {
-                Self::Dds(facts) => of_dds(facts),
-                Self::MasterClock => 0,
-            }
+        let Self::Dds(DdsFacts { tag, locators, endpoint, .. }) = self else { return size_of::<Self>() };
+        let policies = endpoint.iter().map(|endpoint| size_of_val(&endpoint.policies[..]));
+        let names = endpoint.iter().flat_map(|endpoint| &endpoint.partitions).chain([tag]);
+        let names = names.map(|name| size_of_val(name) + name.as_bytes().len());
+        size_of::<Self>() + size_of_val(&locators[..]) + policies.chain(names).sum::<usize>()
     }
 }
 
@@ -117,20 +108,6 @@ impl Discovered {
 }
 
 impl DdsFacts {
-    /// Returns the facts of a participant of which nothing else is known.
-    #[must_use]
-    pub fn new(participant: RtpsPrefix) -> Self {
-        Self {
-            participant,
-            domain: None,
-            tag: UntrustedText::default(),
-            vendor: None,
-            locators: Vec::new(),
-            is_silent: false,
-            endpoint: None,
-        }
-    }
-
     /// Returns what the participant does not answer.
     #[must_use]
     pub fn unanswered(&self) -> Option<&'static str> {
@@ -139,12 +116,6 @@ impl DdsFacts {
 }
 
 impl DdsEndpoint {
-    /// Returns a reader or a writer that states nothing: readers are best-effort, writers reliable (DDS 1.4 section 2.2.3).
-    #[must_use]
-    pub const fn new(is_writer: bool) -> Self {
-        Self { is_writer, is_reliable: is_writer, policies: Vec::new(), partitions: Vec::new() }
-    }
-
     /// Returns `writer` or `reader`.
     #[must_use]
     pub const fn role(&self) -> &'static str {
@@ -166,8 +137,8 @@ impl DdsPolicy {
 
     /// Returns the policy with the value of this number. One that is not known means as much as the last.
     pub(super) fn numbered(policy: fn(u8) -> Self, number: u32) -> Self {
-        let last = policy(0).described().1.len().saturating_sub(1);
-        policy(u8::try_from(number).unwrap_or(u8::MAX).min(u8::try_from(last).unwrap_or(u8::MAX)))
+        let (.., names) = policy(0).described();
+        policy(number.min(names.len() as u32 - 1) as u8)
     }
 
     /// Returns the name of the policy.
@@ -176,18 +147,20 @@ impl DdsPolicy {
         self.described().0
     }
 
-    /// Returns the names of the policy and of its numbers.
-    const fn described(self) -> (&'static str, &'static [&'static str]) {
+    /// Returns the name of the policy, its number, and the names of its numbers.
+    const fn described(self) -> (&'static str, u8, &'static [&'static str]) {
         match self {
-            Self::Durability(_) => {
-                ("durability", &["volatile", "transient local", "transient", "persistent"])
+            Self::Durability(it) => {
+                ("durability", it, &["volatile", "transient local", "transient", "persistent"])
             }
-            Self::Liveliness(_) => ("liveliness", &["automatic", "manual by participant", "manual by topic"]),
-            Self::Order(_) => ("order of samples", &["by reception", "by the time of the writer"]),
-            Self::Ownership(_) => ("ownership", &["shared", "exclusive"]),
-            Self::Encoding(_) => ("encoding", &["XCDR1", "XML", "XCDR2"]),
-            Self::Deadline(_) => ("deadline", &[]),
-            Self::LivelinessLease(_) => ("liveliness lease", &[]),
+            Self::Liveliness(it) => {
+                ("liveliness", it, &["automatic", "manual by participant", "manual by topic"])
+            }
+            Self::Order(it) => ("order of samples", it, &["by reception", "by the time of the writer"]),
+            Self::Ownership(it) => ("ownership", it, &["shared", "exclusive"]),
+            Self::Encoding(it) => ("encoding", it, &["XCDR1", "XML", "XCDR2"]),
+            Self::Deadline(_) => ("deadline", 0, &["none"]),
+            Self::LivelinessLease(_) => ("liveliness lease", 0, &["none"]),
         }
     }
 }
@@ -195,14 +168,12 @@ impl DdsPolicy {
 impl fmt::Display for DdsPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Deadline(Duration::MAX) | Self::LivelinessLease(Duration::MAX) => f.write_str("none"),
-            Self::Deadline(time) | Self::LivelinessLease(time) => write!(f, "{} s", time.as_secs_f64()),
-            Self::Durability(number)
-            | Self::Liveliness(number)
-            | Self::Order(number)
-            | Self::Ownership(number)
-            | Self::Encoding(number) => {
-                f.write_str(self.described().1.get(usize::from(*number)).unwrap_or(&"unknown"))
+            Self::Deadline(time) | Self::LivelinessLease(time) if *time < Duration::MAX => {
+                write!(f, "{} s", time.as_secs_f64())
+            }
+            other => {
+                let (_, number, names) = other.described();
+                f.write_str(names.get(usize::from(number)).unwrap_or(&"unknown"))
             }
         }
     }

@@ -241,25 +241,18 @@ impl Registry {
     }
 
     /// Sets a field of an entry, or removes it.
-    pub(crate) fn set_field(&mut self, key: &DiscoveryKey, name: &str, value: Option<UntrustedText>) {
-        let Some(shelf) = self.shelves.get_mut(key.protocol as usize) else { return };
-        let Some(held) = shelf.entries.get_mut(&Arc::new(key.clone())) else { return };
-        let fields = &mut held.entry.fields;
-        let at = fields.iter().position(|field| field.name.as_bytes() == name.as_bytes());
-        if at.and_then(|at| fields.get(at)).map(|field| &field.value) == value.as_ref() {
-            return;
+    pub(crate) fn set_field(
+        &mut self,
+        now: Time,
+        key: &DiscoveryKey,
+        name: &str,
+        value: Option<UntrustedText>,
+    ) {
+        let differs = |known: &&Discovered| known.field(name) != value.as_ref();
+        if let Some(mut changed) = self.get(key).filter(differs).cloned() {
+            changed.set(name, value);
+            self.revise(now, changed);
         }
-        let before = held.entry.clone();
-        let fields = &mut held.entry.fields;
-        let old = at.map(|at| fields.remove(at));
-        let new = value.map(|value| DiscoveredField { name: name.into(), value });
-        let bytes = |field: &Option<DiscoveredField>| field.as_ref().map_or(0, DiscoveredField::bytes);
-        held.bytes = held.bytes + bytes(&new) - bytes(&old);
-        shelf.bytes = shelf.bytes + bytes(&new) - bytes(&old);
-        fields.extend(new);
-        let now = held.entry.clone();
-        self.push(DiscoveryEvent::Changed { before: Box::new(before), now });
-        self.make_room(key);
     }
 
     /// Records that an entry was withdrawn. A goodbye from an address that has not announced the entry is ignored: any host can

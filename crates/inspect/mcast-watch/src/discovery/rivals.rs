@@ -109,6 +109,6 @@ pub(super) fn announce_rival(
     registry.announce(now, announced);
     for announcer in announcers.0.iter().filter(|(key, _)| *key != own) {
         let remark = remark(registry, announcer).map(Into::into);
-        registry.set_field(&announcer.0, REMARK, remark);
+        registry.set_field(now, &announcer.0, REMARK, remark);
     }
 }

@@ -104,7 +104,7 @@ impl RouterObserver {
         let yes_or_no = |key: &DiscoveryKey| if elected.as_ref() == Some(key) { "yes" } else { "no" };
         announced.add(ELECTED, yes_or_no(&announced.key));
         for other in queriers.all().filter(|other| **other != announced.key) {
-            registry.set_field(other, ELECTED, Some(yes_or_no(other).into()));
+            registry.set_field(origin.now, other, ELECTED, Some(yes_or_no(other).into()));
         }
         registry.announce(origin.now, announced);
     }

@@ -275,10 +275,7 @@ impl Gathered {
     fn after(known: Option<&Discovered>, message: &Ssdp<'_>, announced: Discovered) -> Self {
         let mut gathered =
             Self { announced, types: BTreeSet::new(), headers: Default::default(), twin: None };
-        let value = |known: &Discovered, name: &str| {
-            let field = known.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
-            field.map(|field| field.value.clone()).unwrap_or_default()
-        };
+        let value = |known: &Discovered, name: &str| known.field(name).cloned().unwrap_or_default();
         let boot = message.header("BOOTID.UPNP.ORG");
         let is_same = |known: &&Discovered| boot.is_none_or(|boot| value(known, BOOT_ID).as_bytes() == boot);
         if let Some(known) = known.filter(is_same) {

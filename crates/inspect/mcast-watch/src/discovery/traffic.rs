@@ -15,14 +15,14 @@ use super::registry::Registry;
 use super::{DiscoveryDatagram, DiscoveryPacket, Observer, OwnMemberships};
 use crate::clock::Time;
 use crate::lru::Lru;
-use crate::members::{Lifetimes, Members};
+use crate::members::{Interest, Lifetimes};
 use crate::origin::PacketOrigin;
 
 /// Watches groups.
 #[derive(Debug)]
 pub(super) struct GroupObserver {
     groups: Lru<(DiscoveryPlace, IpAddr), GroupState>,
-    members: Members,
+    lifetimes: Lifetimes,
     /// When the lifetimes of all groups are shortened, because a querier has stated shorter ones.
     due: Option<Time>,
 }
@@ -32,7 +32,8 @@ pub(super) struct GroupObserver {
 struct GroupState {
     /// The senders with the port that they send to, and when the latest datagram was recorded.
     senders: BTreeMap<(IpAddr, u16), Time>,
-    members: BTreeMap<IpAddr, Time>,
+    /// The hosts with the time of their latest report, and what they want.
+    members: BTreeMap<IpAddr, (Time, Interest)>,
     first_seen: Time,
     announced: Option<Time>,
 }
@@ -42,13 +43,15 @@ impl GroupObserver {
     /// Of more, these are listed.
     const MAX_SENDERS: usize = 16;
     const MAX_MEMBERS: usize = 16;
+    /// The sources that are retained of a member, which leaves when it blocks all of them.
+    const MAX_SOURCES: usize = 8;
     /// A group is announced to the registry no more often, whatever its rate.
     const REPEAT: Duration = Duration::from_secs(1);
     /// A sender without datagrams for this time has ended.
     const SENDER: Duration = Duration::from_secs(10);
 
     pub(super) fn new() -> Self {
-        Self { groups: Lru::new(Self::MAX_GROUPS), members: Members::new(4_096), due: None }
+        Self { groups: Lru::new(Self::MAX_GROUPS), lifetimes: Lifetimes::new(), due: None }
     }
 
     fn group(&mut self, now: Time, place: DiscoveryPlace, group: IpAddr) -> &mut GroupState {
@@ -77,39 +80,33 @@ impl GroupObserver {
             source: host,
             outgoing: packet.outgoing,
         };
-        let lapse = |members: &Members| members.lifetimes.lapse(place, host, now);
-        let before = lapse(&self.members);
-        self.members.observe(origin, message);
-        if lapse(&self.members) < before {
+        let lapse = |lifetimes: &Lifetimes| lifetimes.lapse(place, host, now);
+        let before = lapse(&self.lifetimes);
+        self.lifetimes.observe(origin, message);
+        if lapse(&self.lifetimes) < before {
             // Once for all that arrive by then, because any host can send queries.
             self.due.get_or_insert_with(|| now.after(Self::REPEAT));
         }
-        let mut changed = |group: A| {
-            let address = group.into();
-            let Ok(group) = Group::new(address) else { return };
-            let is_member = self.members.is_member(group, place.interface, place.vlan, host);
-            if !is_member && self.groups.get(&(place, address)).is_none() {
+        Interest::changes(message, |group, change| {
+            let group = group.into();
+            let known = self.groups.get(&(place, group));
+            let before = known.and_then(|state| state.members.get(&host)).map(|(_, interest)| interest);
+            let (was_member, interest) = (before.is_some(), change(before));
+            let is_member = !interest.is_none();
+            if Group::new(group).is_err() || (!is_member && known.is_none()) {
                 return;
             }
-            let state = self.group(now, place, address);
-            let was_member = state.members.contains_key(&host);
+            let state = self.group(now, place, group);
             if is_member && (was_member || state.members.len() < Self::MAX_MEMBERS) {
-                state.members.insert(host, now);
+                state.members.insert(host, (now, interest.limited(Self::MAX_SOURCES)));
             } else {
                 state.members.remove(&host);
             }
             if was_member != is_member {
                 state.announced = None;
             }
-            self.announce(now, place, address, host, registry);
-        };
-        match message {
-            GmpMessage::V1Report { group } | GmpMessage::Report { group } | GmpMessage::Leave { group } => {
-                changed(*group);
-            }
-            GmpMessage::V3Report(records) => records.iter().for_each(|record| changed(record.group)),
-            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
-        }
+            self.announce(now, place, group, host, registry);
+        });
     }
 
     /// Announces a group with what is known of it, unless that was just done.
@@ -126,9 +123,9 @@ impl GroupObserver {
             return;
         }
         state.announced = Some(now);
-        let lifetimes = &self.members.lifetimes;
+        let lifetimes = &self.lifetimes;
         state.senders.retain(|_, latest| now.since(*latest) < Self::SENDER);
-        state.members.retain(|_, latest| now < lifetimes.lapse(place, group, *latest));
+        state.members.retain(|_, (latest, _)| now < lifetimes.lapse(place, group, *latest));
         let key = discovery_key(place, group);
         let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
         let Some(expires) = state.expires((place, group), &registry.own, lifetimes) else {
@@ -165,7 +162,7 @@ impl GroupState {
         (place, group): (DiscoveryPlace, IpAddr),
         own: &'a OwnMemberships,
     ) -> impl Iterator<Item = (IpAddr, Time)> + 'a {
-        let members = self.members.iter().map(|(host, latest)| (*host, *latest));
+        let members = self.members.iter().map(|(host, (latest, _))| (*host, *latest));
         members.filter(move |(host, _)| !own.explain(place, group, *host))
     }
 
@@ -223,7 +220,7 @@ impl Observer for GroupObserver {
     fn handle_timeout(&mut self, now: Time, registry: &mut Registry) {
         if self.due.take_if(|due| *due <= now).is_some() {
             for (key, state) in self.groups.iter() {
-                if let Some(expires) = state.expires(*key, &registry.own, &self.members.lifetimes) {
+                if let Some(expires) = state.expires(*key, &registry.own, &self.lifetimes) {
                     registry.end_by(&discovery_key(key.0, key.1), expires);
                 }
             }
@@ -301,6 +298,45 @@ mod tests {
         // A leave of a group that is not known creates nothing.
         report(&mut bench, 8, 0x17);
         assert_eq!(bench.names(TRAFFIC).len(), 0);
+    }
+
+    /// Passes a report of version 3 by a host with a record of this kind, with as many sources.
+    fn record(bench: &mut Bench, last: u8, kind: u8, sources: std::ops::Range<u8>) {
+        let mut bytes = vec![0x22, 0, 0, 0, 0, 0, 0, 1, kind, 0, 0, sources.len() as u8, 232, 1, 2, 3];
+        sources.for_each(|source| bytes.extend([10, 9, 9, source]));
+        let sum = InternetChecksum::new().bytes(&bytes).finish();
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        bench.packet(protocol::IGMP, [10, 0, 0, last], [224, 0, 0, 22], &bytes);
+    }
+
+    #[test]
+    fn member_of_a_source_leaves_when_it_blocks_the_last_one() {
+        const INCLUDE: u8 = 1;
+        const ALLOW: u8 = 5;
+        const BLOCK: u8 = 6;
+        let mut bench = Bench::new();
+        let members = |bench: &Bench| bench.of(TRAFFIC).flat_map(|group| group.values("member")).count();
+        for (kind, sources, expected) in [
+            (BLOCK, 0..1, 0),
+            (ALLOW, 0..1, 1),
+            (ALLOW, 1..2, 1),
+            (BLOCK, 0..1, 1),
+            (BLOCK, 1..2, 0),
+            (INCLUDE, 0..3, 1),
+            (INCLUDE, 0..0, 0),
+            (ALLOW, 0..100, 1),
+            (BLOCK, 0..100, 0),
+        ] {
+            record(&mut bench, 9, kind, sources.clone());
+            assert_eq!(members(&bench), expected, "{kind} {sources:?}");
+        }
+        // More hosts than are listed.
+        (1..60).for_each(|host| record(&mut bench, host, ALLOW, 0..1));
+        assert_eq!(members(&bench), GroupObserver::MAX_MEMBERS);
+        record(&mut bench, 1, BLOCK, 0..1);
+        assert_eq!(members(&bench), GroupObserver::MAX_MEMBERS - 1);
+        record(&mut bench, 59, INCLUDE, 0..1);
+        assert_eq!(members(&bench), GroupObserver::MAX_MEMBERS);
     }
 
     /// Passes a general query of version 3 that states this interval in seconds.

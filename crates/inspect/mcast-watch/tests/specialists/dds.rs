@@ -339,7 +339,10 @@ fn setting_that_is_printed_lets_a_pc_find_the_topics_of_a_robot_that_announces_a
     let discovery = discover(&observer, true);
     let (found, entry) = obstacles(&discovery, 0);
     let addresses = vec!["172.17.0.2".parse().unwrap()];
-    assert_eq!(found, [DdsObstacle::Unreachable { participant: entry.name.clone(), addresses }]);
+    assert_eq!(
+        found,
+        [DdsObstacle::Unreachable { participant: entry.dds().unwrap().participant, addresses }]
+    );
     assert!(!specialist.ask().contains("rt/scan"), "the PC finds it at a wrong address");
     node.child.kill().unwrap();
     let setting = DdsSetting::of(&entry).unwrap().to_string();

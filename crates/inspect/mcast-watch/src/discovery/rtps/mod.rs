@@ -9,13 +9,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcast_packet::payload::{
-    Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsPrefix, RtpsVendor,
-};
+use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsLocatorUse, RtpsParameter, RtpsPrefix};
 
 use self::asking::RtpsAsking;
 use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource,
+    UntrustedText,
 };
 use super::facts::{DdsEndpoint, DdsFacts, DdsPolicy, DiscoveredFacts};
 use super::registry::{DepartureReason, Registry};
@@ -58,19 +57,14 @@ struct Participant {
 struct Description<'a> {
     guid: Option<RtpsGuid>,
     is_gone: bool,
-    domain: Option<u32>,
-    domain_tag: &'a [u8],
+    facts: DdsFacts,
     lease: Option<Option<Duration>>,
     name: &'a [u8],
     topic: &'a [u8],
     type_name: &'a [u8],
     is_reliable: Option<bool>,
-    /// What a writer offers or a reader requests, if it differs from the default.
-    policies: Vec<DdsPolicy>,
-    partitions: Vec<&'a [u8]>,
+    endpoint: DdsEndpoint,
     properties: Vec<(&'a [u8], &'a [u8])>,
-    locators: Vec<(RtpsLocatorUse, RtpsLocator)>,
-    vendor: Option<RtpsVendor>,
     version: Option<(u8, u8)>,
 }
 
@@ -136,11 +130,10 @@ impl RtpsObserver {
         let key = key(place.0, place.1.to_string());
         registry.renew(now, &key, participant.lease);
         let is_silent = self.asking.is_silent(now, place);
-        let known = registry.get(&key);
-        if let Some(known) = known.filter(|known| known.dds().is_some_and(|dds| dds.is_silent != is_silent)) {
-            let mut known = known.clone();
-            note_silence(&mut known, is_silent);
-            registry.revise(now, known);
+        let differs = |known: &&Discovered| known.dds().is_some_and(|dds| dds.is_silent != is_silent);
+        if let Some(mut changed) = registry.get(&key).filter(differs).cloned() {
+            note_silence(&mut changed, is_silent);
+            registry.revise(now, changed);
         }
         if is_lasting {
             self.participants.prove(&place);
@@ -152,7 +145,7 @@ impl RtpsObserver {
         now: Time,
         datagram: &DiscoveryDatagram<'_>,
         prefix: RtpsPrefix,
-        description: &Description<'_>,
+        description: Description<'_>,
         registry: &mut Registry,
     ) {
         let place = (datagram.place, prefix);
@@ -172,6 +165,7 @@ impl RtpsObserver {
             domain.into_iter().for_each(|domain| self.asking.add_newcomer(domain, now));
         }
         domain.into_iter().for_each(|domain| self.asking.add_domain(domain, now));
+        let facts = DdsFacts { participant: prefix, domain, ..description.facts };
         let lease = description.lease.unwrap_or(Some(Self::LEASE));
         let lease = lease.unwrap_or(Self::MAX_LEASE).min(Self::MAX_LEASE);
         let participant = self.participant(now, place, registry);
@@ -181,7 +175,7 @@ impl RtpsObserver {
             participant.credit.get_or_insert(datagram.payload.len());
         }
         let usage = RtpsLocatorUse::DiscoveryUnicast;
-        let locators = description.locators.iter().filter(|(found, _)| *found == usage);
+        let locators = facts.locators.iter().filter(|(found, _)| *found == usage);
         let locators: Vec<SocketAddr> = locators.filter_map(|(_, locator)| locator.udp()).collect();
         let sender = datagram.source.ip();
         let own = locators.iter().find(|locator| locator.ip() == sender).or_else(|| locators.first());
@@ -200,18 +194,17 @@ impl RtpsObserver {
         let pid = named(&["__Pid", "dds.sys_info.process_id"]);
         let mut announced = Discovered::new(key, DiscoveredKind::Participant, source, now);
         if let Some(name) = [description.name, process].into_iter().find(|name| !name.is_empty()) {
-            announced.name = super::UntrustedText::new(name);
+            announced.name = UntrustedText::new(name);
         }
-        announced.host = super::UntrustedText::new(host);
+        announced.host = UntrustedText::new(host);
         if let Some(domain) = domain {
             announced.service = format!("domain {domain}").into();
         }
         announced.expires = Some(now.after(lease));
-        let unicast = description.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::Unicast);
+        let unicast = facts.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::Unicast);
         let unicast: Vec<SocketAddr> = unicast.filter_map(|(_, locator)| locator.udp()).collect();
         announced.addresses = unicast.iter().map(SocketAddr::ip).collect();
         announced.port = unicast.first().map(SocketAddr::port);
-        let facts = description.facts(prefix, domain);
         announced.add_some("domain", domain);
         announced.add_text("domain tag", facts.tag.as_bytes());
         announced.add_some("vendor", facts.vendor);
@@ -236,7 +229,7 @@ impl RtpsObserver {
         datagram: &DiscoveryDatagram<'_>,
         guid: RtpsGuid,
         is_writer: bool,
-        description: &Description<'_>,
+        description: Description<'_>,
         registry: &mut Registry,
     ) {
         let key = key(datagram.place, guid.to_string());
@@ -259,25 +252,20 @@ impl RtpsObserver {
         }
         participant.endpoints.insert(guid.entity);
         let domain = description.domain(datagram).or(participant.domain);
+        let mut facts = DdsFacts { participant: guid.prefix, domain, ..description.facts };
         let due = now.after(participant.lease.unwrap_or(Self::MAX_LEASE));
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
 
         let mut announced = Discovered::new(key, DiscoveredKind::Endpoint, source, now);
-        announced.name = super::UntrustedText::new(description.topic);
-        announced.service = super::UntrustedText::new(description.type_name);
-        let addresses = description.locators.iter().filter_map(|(_, locator)| locator.udp());
+        announced.name = UntrustedText::new(description.topic);
+        announced.service = UntrustedText::new(description.type_name);
+        let addresses = facts.locators.iter().filter_map(|(_, locator)| locator.udp());
         let addresses: Vec<SocketAddr> = addresses.filter(|address| !address.ip().is_multicast()).collect();
         announced.addresses = addresses.iter().map(SocketAddr::ip).collect();
         announced.port = addresses.first().map(SocketAddr::port);
-        // The one without a name is that of all that state none.
-        let has_names = description.partitions.iter().any(|name| !name.is_empty());
-        let partitions = description.partitions.iter().filter(|_| has_names);
-        let endpoint = DdsEndpoint {
-            is_reliable: description.is_reliable.unwrap_or(is_writer),
-            policies: description.policies.clone(),
-            partitions: partitions.map(super::UntrustedText::new).collect(),
-            ..DdsEndpoint::new(is_writer)
-        };
+        // What is not stated has the default: readers are best-effort, writers reliable (DDS 1.4 section 2.2.3).
+        let is_reliable = description.is_reliable.unwrap_or(is_writer);
+        let endpoint = DdsEndpoint { is_writer, is_reliable, ..description.endpoint };
         announced.add("role", endpoint.role());
         announced.add("participant", guid.prefix);
         announced.add_some("domain", domain);
@@ -290,10 +278,10 @@ impl RtpsObserver {
         }
         endpoint.policies.iter().for_each(|policy| announced.add(policy.name(), policy));
         endpoint.partitions.iter().for_each(|name| announced.add_text("partition", name.as_bytes()));
-        for (usage, locator) in &description.locators {
+        for (usage, locator) in &facts.locators {
             announced.add(locator_name(*usage), locator);
         }
-        let facts = DdsFacts { endpoint: Some(endpoint), ..description.facts(guid.prefix, domain) };
+        facts.endpoint = Some(endpoint);
         announced.facts = Some(DiscoveredFacts::Dds(facts).into());
         registry.announce(now, announced);
     }
@@ -331,11 +319,11 @@ impl Observer for RtpsObserver {
                 continue;
             };
             match kind {
-                None if RtpsAsking::is_question(guid.prefix, description.vendor, description.name) => {}
-                None => self.announce_participant(now, datagram, guid.prefix, &description, registry),
+                None if RtpsAsking::is_question(guid.prefix, description.facts.vendor, description.name) => {}
+                None => self.announce_participant(now, datagram, guid.prefix, description, registry),
                 Some(_) if !is_new => {}
                 Some(is_writer) => {
-                    self.announce_endpoint(now, datagram, guid, is_writer, &description, registry);
+                    self.announce_endpoint(now, datagram, guid, is_writer, description, registry);
                 }
             }
         }
@@ -383,8 +371,8 @@ impl<'a> Description<'a> {
     const MAX_POLICIES: usize = 12;
 
     fn of(message: &Rtps<'_>, data: &RtpsData<'a>) -> Self {
-        let (vendor, version) = (Some(message.vendor), Some(message.version));
-        let mut description = Self { vendor, version, ..Self::default() };
+        let mut description = Self { version: Some(message.version), ..Self::default() };
+        description.facts.vendor = Some(message.vendor);
         for parameter in data.inline_qos.chain(data.parameters) {
             description.set(parameter);
         }
@@ -394,19 +382,20 @@ impl<'a> Description<'a> {
     fn set(&mut self, parameter: RtpsParameter<'a>) {
         match parameter {
             RtpsParameter::Lease(lease) => self.lease = Some(lease),
-            RtpsParameter::Domain(domain) => self.domain = Some(domain),
-            RtpsParameter::DomainTag(tag) => self.domain_tag = tag,
+            RtpsParameter::Domain(domain) => self.facts.domain = Some(domain),
+            RtpsParameter::DomainTag(tag) => self.facts.tag = UntrustedText::new(tag),
             RtpsParameter::Version(major, minor) => self.version = Some((major, minor)),
-            RtpsParameter::Vendor(vendor) => self.vendor = Some(vendor),
+            RtpsParameter::Vendor(vendor) => self.facts.vendor = Some(vendor),
             RtpsParameter::Participant(guid) | RtpsParameter::KeyHash(guid) => {
                 self.guid.get_or_insert(guid);
             }
             RtpsParameter::Endpoint(guid) => self.guid = Some(guid),
             RtpsParameter::EntityName(name) => self.name = name,
             RtpsParameter::Locator(usage, locator)
-                if self.locators.len() < Self::MAX_LOCATORS && !self.locators.contains(&(usage, locator)) =>
+                if self.facts.locators.len() < Self::MAX_LOCATORS
+                    && !self.facts.locators.contains(&(usage, locator)) =>
             {
-                self.locators.push((usage, locator));
+                self.facts.locators.push((usage, locator));
             }
             RtpsParameter::Topic(topic) => self.topic = topic,
             RtpsParameter::Type(name) => self.type_name = name,
@@ -424,7 +413,8 @@ impl<'a> Description<'a> {
                 encodings.for_each(|kind| self.offer(DdsPolicy::Encoding, kind.into()));
             }
             RtpsParameter::Partitions(names) => {
-                self.partitions = names.take(Self::MAX_PARTITIONS).collect();
+                let names = names.take(Self::MAX_PARTITIONS).map(UntrustedText::new).collect();
+                self.endpoint.partitions = names;
             }
             RtpsParameter::Properties(mut texts) => {
                 let pairs = std::iter::from_fn(|| Some((texts.next()?, texts.next()?)));
@@ -443,18 +433,8 @@ impl<'a> Description<'a> {
     }
 
     fn add_policy(&mut self, policy: Option<DdsPolicy>) {
-        if self.policies.len() < Self::MAX_POLICIES {
-            self.policies.extend(policy);
-        }
-    }
-
-    fn facts(&self, participant: RtpsPrefix, domain: Option<u32>) -> DdsFacts {
-        DdsFacts {
-            domain,
-            tag: super::UntrustedText::new(self.domain_tag),
-            vendor: self.vendor,
-            locators: self.locators.clone(),
-            ..DdsFacts::new(participant)
+        if self.endpoint.policies.len() < Self::MAX_POLICIES {
+            self.endpoint.policies.extend(policy);
         }
     }
 
@@ -468,14 +448,15 @@ impl<'a> Description<'a> {
             _ => None,
         };
         let of_locator = |usage| {
-            let locators = self.locators.iter().filter(move |(found, _)| *found == usage);
+            let locators = self.facts.locators.iter().filter(move |(found, _)| *found == usage);
             locators.filter_map(|(_, locator)| locator.udp())
         };
         let of_unicast = || {
             of_locator(RtpsLocatorUse::DiscoveryUnicast)
                 .find_map(|address| Rtps::domain_of_port(address.port()).map(|(domain, _)| domain))
         };
-        self.domain
+        self.facts
+            .domain
             .or_else(|| of_group(datagram.destination))
             .or_else(|| of_locator(RtpsLocatorUse::DiscoveryMulticast).find_map(of_group))
             .or_else(of_unicast)
@@ -486,11 +467,10 @@ impl<'a> Description<'a> {
 
 /// Notes whether a participant does not answer.
 fn note_silence(participant: &mut Discovered, is_silent: bool) {
-    participant.fields.retain(|field| field.name.as_bytes() != UNANSWERED.as_bytes());
     if let Some(DiscoveredFacts::Dds(facts)) = participant.facts.as_mut().map(Arc::make_mut) {
         facts.is_silent = is_silent;
-        let unanswered = facts.unanswered();
-        participant.add_some(UNANSWERED, unanswered);
+        let unanswered = facts.unanswered().map(UntrustedText::from);
+        participant.set(UNANSWERED, unanswered);
     }
 }
 
