@@ -72,7 +72,34 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
             false => {}
         }
     }
+    if found.is_empty() {
+        let severity = if topics.is_empty() { Severity::Warning } else { Severity::Fault };
+        found.extend(ends_apart(judgement, &remote, severity));
+    }
     found
+}
+
+/// A reader of other hosts has no writer in its network, and one in another network of this machine.
+fn ends_apart(judgement: &Judgement<'_>, remote: &[&Discovered], severity: Severity) -> Option<Finding> {
+    let are = |is_writer: bool| {
+        let is_it = move |end: &&&Discovered| end.dds_endpoint().is_some_and(|it| it.is_writer == is_writer);
+        remote.iter().filter(is_it)
+    };
+    let (reader, writer) = are(false).find_map(|reader| {
+        let mut writers = are(true).filter(|writer| writer.name == reader.name);
+        let writer = writers.clone().next()?;
+        writers.all(|writer| writer.key.place != reader.key.place).then_some((*reader, *writer))
+    })?;
+    let [of_writer, of_reader] = [writer, reader].map(|end| judgement.name(end.key.place.interface));
+    let cause = format!(
+        "A writer of \"{}\" is announced on {of_writer}, from {}, and a reader on {of_reader}, from {}: DDS announces itself within a network only, so the two do not find each other.",
+        reader.name, writer.source, reader.source
+    );
+    let finding = judgement.about(Id::AnnouncedElsewhere, severity, reader, cause);
+    Some(finding.with_all_evidence(judgement.announcements([writer, reader])).advise(
+        Tool::Program,
+        "Bring both into one network: run a container in that of its host (docker run --network host), or give it a macvlan interface. If only routers without NAT are between them, name the other host as a peer (`<Discovery><Peers>` in the CYCLONEDDS_URI, initialPeersList of Fast DDS), or use a discovery server.",
+    ))
 }
 
 /// Returns whether one of these topics has a writer and a reader: it needs nothing.
@@ -152,7 +179,10 @@ fn alone(
         }
         judged += 1;
         found.extend(between(judgement, other, &apart, all, topics));
-        found.extend(unanswered(judgement, other).filter(|_| !judgement.is_own(other)));
+        if !judgement.is_own(other) {
+            found.extend(judgement.reachability(other));
+            found.extend(unanswered(judgement, other));
+        }
     }
     let is_of_domain = |finding: &Finding| finding.id == Id::DifferentDdsDomain;
     // Those of other domains are at fault only where nobody is in this one.
@@ -485,12 +515,21 @@ fn nowhere(judgement: &Judgement<'_>, remote: &Discovered) -> Finding {
 
 /// Advises the setting of the implementation of a participant, by which it announces the address that it sends from.
 pub(super) fn with_setting(finding: Finding, participant: &Discovered) -> Finding {
-    match DdsSetting::of(participant) {
+    let finding = match DdsSetting::of(participant) {
         Some(setting) => advise(finding, setting),
         None => finding.advise(
             Tool::Program,
             "Restrict the program to the interface of this network, in the settings of its DDS implementation.",
         ),
+    };
+    match participant.source.ip() {
+        Some(source) if !participant.addresses.contains(&source) => finding.advise(
+            Tool::Container,
+            format!(
+                "If {source} is a relay, or the host of a container, run the container in the network of its host (docker run --network host), or give it a macvlan interface: DDS exchanges data by the addresses that it announces."
+            ),
+        ),
+        _ => finding,
     }
 }
 

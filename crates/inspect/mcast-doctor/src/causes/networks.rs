@@ -6,6 +6,7 @@ use super::filter_rules::masquerading;
 use super::{Cause, Check};
 use crate::change::{Change, NewInterface};
 use crate::observation::{Interest, Observation};
+use crate::service::ServiceTarget;
 use crate::snapshot::MacvlanMode;
 use crate::wire::Flow;
 use crate::{Depth, Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
@@ -86,8 +87,15 @@ fn container_bridge(observation: &Observation) -> Vec<Finding> {
     .evidence(EvidenceKind::Interface, link.name(), "veth with its peer in another network namespace")
     .evidence(EvidenceKind::Route, "default", format!("via a gateway on {}", link.name()))
     .with_all_evidence(marker)
-    .advise(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan).").advise(Tool::Mcast, format!("Run `mcast relay {} from eth0 to docker:NAME` on the host.", interest.destination()));
-    vec![finding]
+    .advise(Tool::Container, "Run the container in the host network (docker run --network host; hostNetwork: true in Kubernetes), or give it a macvlan interface (docker network create -d macvlan).");
+    // Participants of DDS exchange data by the addresses that they announce, which nobody outside reaches.
+    vec![match interest.group.addr() == ServiceTarget::DDS_GROUP {
+        true => finding,
+        false => finding.advise(
+            Tool::Mcast,
+            format!("Run `mcast relay {} from eth0 to docker:NAME` on the host.", interest.destination()),
+        ),
+    }]
 }
 
 /// Wireless links send groups at the lowest rate, do not retransmit losses, and delay groups while stations

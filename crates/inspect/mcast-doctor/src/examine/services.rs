@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcast::{InterfaceSelector, Membership};
+use mcast_watch::discovery::DiscoveredKind;
 
 use crate::gather::{services, snapshot, source_routes};
 use crate::observation::Observation;
@@ -36,7 +37,9 @@ pub fn examine_service(
     let search = services::search(target, &before, options, report_progress)?;
     let mut at_sockets = at_sockets(&search, &before, options, report_progress)?;
     let after = snapshot()?;
-    let addresses = search.found.iter().flat_map(|entry| entry.addresses.iter().copied());
+    // What is reached of a topic are the addresses of its participant.
+    let participants = search.others.iter().filter(|entry| entry.kind == DiscoveredKind::Participant);
+    let addresses = search.found.iter().chain(participants).flat_map(|entry| entry.addresses.iter().copied());
     let observation = Observation {
         source_routes: source_routes(addresses.collect::<BTreeSet<_>>()),
         before,

@@ -153,6 +153,24 @@ crate::table::cases! {
     cyclone_with_an_external_address: UnreachableAddress, "a node of Cyclone DDS announces the address of a translation, to which no route leads", || {
         cyclones("<General><ExternalNetworkAddress>192.0.2.7</ExternalNetworkAddress></General>", "", "10.9.0.1")
     };
+    topic_of_an_external_address: UnreachableAddress, "the same, and its topic is examined, which a node on the receiver reads", || {
+        cyclones("<General><ExternalNetworkAddress>192.0.2.7</ExternalNetworkAddress></General>", "", "/scan")
+    };
+    topic_behind_a_relay: UnreachableAddress, "a node announces 192.0.2.7, and nothing of its topics, which a node on the receiver reads", || {
+        let net = Net::new();
+        let _robot = announce(&net.sender, "eth0", &[node(1).unicast("192.0.2.7")]);
+        let _pc = announce(&net.receiver, "eth0", &[pc(), pc().reader("rt/scan", 2)]);
+        examine_for(&net.receiver, "/scan", &briefly())
+    };
+    ends_in_two_networks: AnnouncedElsewhere, "a writer in the network of `eth0` of the receiver, a reader in that of `eth1`", || {
+        let net = Net::new();
+        let (second, _port) = net.second_lan();
+        let (host, other) = (net.lab.host("other").unwrap(), node(3).unicast("10.8.0.3"));
+        let _other_port = host.connect("eth0", &second, &["10.8.0.3/24"]).unwrap();
+        let _robot = announce(&net.sender, "eth0", &[robot(), robot().writer("rt/scan", 2)]);
+        let _pc = announce(&host, "eth0", &[other.clone(), other.reader("rt/scan", 2)]);
+        examine_for(&net.receiver, "/scan", &briefly())
+    };
     cyclone_by_ipv6: UnreachableAddress, "a node of Cyclone DDS uses IPv6 only, one on the receiver IPv4 only", || {
         cyclones("<General><Transport>udp6</Transport></General>", "", "/scan")
     };
