@@ -148,7 +148,9 @@ crate::table::cases! {
         examine_for(&net.receiver, "/scan", &briefly())
     };
     cyclone_with_a_tag: DifferentDdsDomain, "a node of Cyclone DDS with a domain tag, whose topic a node on the receiver reads", || {
-        nodes_of_cyclone((0, "<Discovery><Tag>alpha</Tag></Discovery>"), (0, ""), "/scan")
+        let often = "<SPDPInterval>500 ms</SPDPInterval>";
+        let [there, here] = ["<Tag>alpha</Tag>", ""].map(|tag| format!("<Discovery>{tag}{often}</Discovery>"));
+        cyclones(&there, &here, "/scan")
     };
     cyclone_with_an_external_address: UnreachableAddress, "a node of Cyclone DDS announces the address of a translation, to which no route leads", || {
         cyclones("<General><ExternalNetworkAddress>192.0.2.7</ExternalNetworkAddress></General>", "", "10.9.0.1")

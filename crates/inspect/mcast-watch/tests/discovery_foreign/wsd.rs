@@ -2,18 +2,22 @@
 //! `WSDiscovery`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast_sim::Dice;
+use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
 
 use crate::conversation::Conversation;
 use crate::drawn::{Facts, Peers, both_list_the_same};
 use crate::networks::for_networks;
-use crate::{Running, Segment, found, has_modules, has_programs, output, wait_until};
+use crate::{Running, Segment, found, has_modules, has_programs, wait_until};
 
 /// Searches as wsdd does for Windows' computers, and logs what answers.
-const BROWSER: &str = "timeout 10 wsdd -D -o -4 -vv -i eth0 2>&1";
+const BROWSER: &str = "exec timeout 20 wsdd -D -o -4 -vv -i eth0 2>&1";
+
+/// The longest pause between two copies of a message (SOAP-over-UDP 1.1 section 4), and a bit more.
+const REPEAT: Duration = Duration::from_millis(700);
 
 fn id(entry: &Discovered) -> Vec<String> {
     vec![entry.key.id.to_string()]
@@ -26,7 +30,20 @@ fn identifier(number: usize) -> String {
 fn start(segment: &Segment, number: usize) -> Running {
     let (id, name) = (identifier(number), format!("HOST{number}"));
     let host = &segment.hosts[number];
-    Running::start(host, "/usr/sbin/wsdd", &["-i", "eth0", "-U", &id, "-n", &name])
+    // With HTTP, it waits for a name server to know the name of its host before it says Hello.
+    Running::start(host, "/usr/sbin/wsdd", &["--no-http", "-i", "eth0", "-U", &id, "-n", &name])
+}
+
+/// Waits until nothing repeats its Hello or what it has answered, at this time at the earliest. A copy may arrive after a Bye.
+fn wait_for_last_copy(discovery: &Discovery, earliest: Instant) {
+    let (mut known, mut since) = (0, earliest);
+    while since.elapsed() < REPEAT {
+        let announcements = discovery.counts().announcements;
+        if announcements != known {
+            (known, since) = (announcements, Instant::now().max(earliest));
+        }
+        drop(discovery.next_event(Some(REPEAT / 10)));
+    }
 }
 
 #[test]
@@ -39,22 +56,33 @@ fn computers_of_wsdd_are_found_by_asking_and_by_listening_and_leave_with_a_bye()
     let mut running: Vec<Running> = (0..2).map(|number| start(&segment, number)).collect();
     let two: BTreeSet<String> = (0..2).map(urn).collect();
     let find = |discovery| found(discovery, DiscoveryProtocol::WsDiscovery, id);
-    // They say Hello after some seconds. From then on, they are silent unless they are asked.
+    // They say Hello. From then on, they are silent unless they are asked.
     let first = segment.discover(false, true);
     wait_until("a first Hello", &first, &two, || find(&first));
-    let log = output(&segment.watcher, "sh", &["-c", BROWSER]);
-    let matches =
-        log.lines().filter_map(|line| Some(line.split_once("match for ")?.1.split(' ').next()?.to_owned()));
-    assert_eq!(matches.collect::<BTreeSet<_>>(), two, "the specialist");
+    let begin = Instant::now();
     let asking = segment.discover(true, false);
     let took = wait_until("asked", &asking, &two, || find(&asking));
     eprintln!("found by asking after {took:?}");
+    let mut specialist = Conversation::start(&segment.watcher, "sh", &["-c", BROWSER]);
+    let mut matches = BTreeSet::new();
+    while matches != two {
+        let line = specialist.line();
+        let id = line.split_once("match for ").and_then(|(_, rest)| rest.split(' ').next());
+        matches.extend(id.map(str::to_owned));
+        assert!(matches.is_subset(&two), "{line}");
+    }
+    specialist.child.signal(15).unwrap();
+    specialist.child.wait().unwrap();
     // A listener learns of the third by its Hello alone.
+    wait_for_last_copy(&first, begin);
     let listening = segment.discover(false, true);
     running.push(start(&segment, 2));
     wait_until("a Hello", &listening, &BTreeSet::from([urn(2)]), || find(&listening));
     let three: BTreeSet<String> = (0..3).map(urn).collect();
     wait_until("a Hello while asking", &asking, &three, || find(&asking));
+    wait_for_last_copy(&listening, begin);
+    // The last of the first questions is sent after 4 s.
+    wait_for_last_copy(&asking, begin + Duration::from_secs(4));
     running.pop().unwrap().end();
     wait_until("a Bye", &listening, &BTreeSet::new(), || find(&listening));
     wait_until("a Bye while asking", &asking, &two, || find(&asking));
