@@ -268,7 +268,7 @@ fn other_namespace(judgement: &Judgement<'_>, entry: &Discovered, other: &Discov
 
 /// A participant that announces itself by multicast, and does not send what is requested of it.
 fn unanswered(judgement: &Judgement<'_>, remote: &Discovered) -> Option<Finding> {
-    let what = remote.dds()?.unanswered()?;
+    let what = remote.dds()?.unanswered?;
     let cause = format!(
         "{} announces itself by multicast, and does not answer {what}: nodes list it, and none of its topics.",
         title(remote)
@@ -325,7 +325,7 @@ fn between(
     topics: &BTreeSet<&UntrustedText>,
 ) -> Vec<Finding> {
     let reaches = |from: &Discovered, address: IpAddr| match judgement.is_own(from) {
-        true => judgement.is_reached(remote, address),
+        true => judgement.reach(remote, address).is_good(),
         // The other host reaches the addresses of this machine in its own network.
         false => judgement.is_own_in(remote.key.place.interface, address),
     };
@@ -485,10 +485,9 @@ fn elsewhere(judgement: &Judgement<'_>, remote: &Discovered, own: &[&Discovered]
     );
     let finding = judgement.about(Id::AnnouncedElsewhere, Severity::Fault, remote, cause);
     let finding = finding.with_all_evidence(judgement.announcements(own.iter().copied()));
-    let address = judgement.own_address_on(remote.key.place.interface);
-    let setting = own.first().and_then(|own| DdsSetting::of(own)).zip(address);
-    match setting {
-        Some((setting, address)) => advise(finding, setting.at(address)),
+    let address = judgement.own_addresses_on(remote.key.place.interface).find(IpAddr::is_ipv4);
+    match own.first().zip(address).and_then(|(own, address)| DdsSetting::of(own, address)) {
+        Some(setting) => advise(finding, setting),
         None => finding.advise(
             Tool::Program,
             format!("Make the program use {interface}, in the settings of its DDS implementation."),
@@ -515,7 +514,7 @@ fn nowhere(judgement: &Judgement<'_>, remote: &Discovered) -> Finding {
 
 /// Advises the setting of the implementation of a participant, by which it announces the address that it sends from.
 pub(super) fn with_setting(finding: Finding, participant: &Discovered) -> Finding {
-    let finding = match DdsSetting::of(participant) {
+    let finding = match participant.source.ip().and_then(|address| DdsSetting::of(participant, address)) {
         Some(setting) => advise(finding, setting),
         None => finding.advise(
             Tool::Program,
@@ -550,24 +549,16 @@ impl Judgement<'_> {
         entry.source.ip().is_some_and(|source| self.observation.after.is_own(source))
     }
 
-    fn is_reached(&self, announced_by: &Discovered, address: IpAddr) -> bool {
-        self.reach(announced_by, address).is_good()
-    }
-
     pub(super) fn own_addresses_on(
         &self,
         interface: mcast::InterfaceIndex,
     ) -> impl Iterator<Item = IpAddr> + '_ {
-        let links = self.observation.after.links.iter().filter(move |link| link.index() == interface);
-        links.flat_map(|link| &link.interface.addresses).map(|own| own.address)
+        let link = self.observation.after.link(interface).into_iter();
+        link.flat_map(|link| &link.interface.addresses).map(|own| own.address)
     }
 
     fn is_own_in(&self, interface: mcast::InterfaceIndex, address: IpAddr) -> bool {
         self.own_addresses_on(interface).any(|own| own == address)
-    }
-
-    fn own_address_on(&self, interface: mcast::InterfaceIndex) -> Option<IpAddr> {
-        self.own_addresses_on(interface).find(IpAddr::is_ipv4)
     }
 }
 
@@ -705,7 +696,12 @@ mod tests {
             ("IPv6", at(&["fd09::77"]), pc(), Id::UnreachableAddress),
             ("link-local", at(&["fe80::77"]), pc_at(&[PC, "fe80::2"]), Id::LinkLocalOnly),
             ("another network", robot(), participant(ETH1, "pc", PC, &[PC]), Id::AnnouncedElsewhere),
-            ("no answer", with(robot(), |facts| facts.is_silent = true), pc(), Id::ServiceSilent),
+            (
+                "no answer",
+                with(robot(), |facts| facts.unanswered = Some("requests")),
+                pc(),
+                Id::ServiceSilent,
+            ),
         ] {
             let found = judged(vec![robot], vec![pc]);
             assert!(found.contains(&expected), "{what}: {found:?}");

@@ -209,24 +209,13 @@ pub enum DdsSetting {
 }
 
 impl DdsSetting {
-    /// Returns the setting for a participant that should announce the address from which its announcements arrive; `None` for
-    /// other implementations.
+    /// Returns the setting for a participant that should announce this address of its host; `None` for other implementations.
     #[must_use]
-    pub fn of(participant: &Discovered) -> Option<Self> {
-        let address = participant.source.ip()?;
+    pub fn of(participant: &Discovered, address: IpAddr) -> Option<Self> {
         match participant.dds()?.vendor? {
             RtpsVendor::CYCLONE => Some(Self::Cyclone(address)),
             RtpsVendor::FAST_DDS => Some(Self::FastDds(address)),
             _ => None,
-        }
-    }
-
-    /// Returns the same for another address of the host.
-    #[must_use]
-    pub const fn at(self, address: IpAddr) -> Self {
-        match self {
-            Self::Cyclone(_) => Self::Cyclone(address),
-            Self::FastDds(_) => Self::FastDds(address),
         }
     }
 }
@@ -400,11 +389,11 @@ mod tests {
     }
 
     #[test]
-    fn setting_names_the_address_from_which_announcements_arrive() {
+    fn setting_names_the_address() {
         let mut bench = Bench::new();
         bench.datagram(ROBOT, "239.255.0.1:7400", &robot().bytes());
         let entry = bench.only(DiscoveryProtocol::Rtps);
-        let setting = DdsSetting::of(entry).unwrap().to_string();
+        let setting = DdsSetting::of(entry, entry.source.ip().unwrap()).unwrap().to_string();
         assert!(setting.contains("<NetworkInterface address=\"192.168.1.9\"/>"), "{setting}");
         let fast = DdsSetting::FastDds("192.168.1.9".parse().unwrap()).to_string();
         assert!(fast.contains("<type>UDPv4</type>") && fast.contains("<address>192.168.1.9</address>"));

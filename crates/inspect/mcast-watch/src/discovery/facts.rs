@@ -31,8 +31,8 @@ pub struct DdsFacts {
     pub vendor: Option<RtpsVendor>,
     /// Where the participant, the reader or the writer receives.
     pub locators: Vec<(RtpsLocatorUse, RtpsLocator)>,
-    /// Whether the participant does not answer requests for its readers and writers.
-    pub is_silent: bool,
+    /// What the participant does not answer.
+    pub unanswered: Option<&'static str>,
     /// What only readers and writers have.
     pub endpoint: Option<DdsEndpoint>,
 }
@@ -104,14 +104,6 @@ impl Discovered {
     pub fn ros_topic(&self) -> Option<&[u8]> {
         self.dds_endpoint()?;
         self.name.as_bytes().strip_prefix(b"rt").filter(|name| name.starts_with(b"/"))
-    }
-}
-
-impl DdsFacts {
-    /// Returns what the participant does not answer.
-    #[must_use]
-    pub fn unanswered(&self) -> Option<&'static str> {
-        self.is_silent.then_some("requests by unicast for its readers and writers")
     }
 }
 

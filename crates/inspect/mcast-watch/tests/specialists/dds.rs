@@ -345,7 +345,7 @@ fn setting_that_is_printed_lets_a_pc_find_the_topics_of_a_robot_that_announces_a
     );
     assert!(!specialist.ask().contains("rt/scan"), "the PC finds it at a wrong address");
     node.child.kill().unwrap();
-    let setting = DdsSetting::of(&entry).unwrap().to_string();
+    let setting = DdsSetting::of(&entry, entry.source.ip().unwrap()).unwrap().to_string();
     let uri = setting.strip_prefix("CYCLONEDDS_URI='").and_then(|uri| uri.strip_suffix('\'')).unwrap();
     let _node = start(uri);
     let begin = Instant::now();

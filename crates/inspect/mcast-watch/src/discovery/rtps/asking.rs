@@ -149,13 +149,13 @@ impl RtpsAsking {
         }
     }
 
-    /// Returns whether a participant does not send what is requested of it.
-    pub(super) fn is_silent(&self, now: Time, participant: ParticipantPlace) -> bool {
-        writers(participant).iter().any(|writer| {
-            self.known.get(writer).and_then(|known| known.requested).is_some_and(|(since, count)| {
-                count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED
-            })
-        })
+    /// Returns what is requested of a participant that does not send it.
+    pub(super) fn unanswered(&self, now: Time, participant: ParticipantPlace) -> Option<&'static str> {
+        let is_unanswered =
+            |(since, count)| count >= Self::MIN_REQUESTS && now.since(since) >= Self::UNANSWERED;
+        let mut known =
+            writers(participant).into_iter().filter_map(|writer| self.known.get(&writer)?.requested);
+        known.any(is_unanswered).then_some("requests by unicast for its readers and writers")
     }
 
     /// Answers the heartbeats in a message with requests for what is missing, to this address of the participant. Those for no

@@ -129,10 +129,10 @@ impl RtpsObserver {
         let is_lasting = now.since(participant.first_seen) >= Registry::LASTING;
         let key = key(place.0, place.1.to_string());
         registry.renew(now, &key, participant.lease);
-        let is_silent = self.asking.is_silent(now, place);
-        let differs = |known: &&Discovered| known.dds().is_some_and(|dds| dds.is_silent != is_silent);
+        let unanswered = self.asking.unanswered(now, place);
+        let differs = |known: &&Discovered| known.dds().is_some_and(|dds| dds.unanswered != unanswered);
         if let Some(mut changed) = registry.get(&key).filter(differs).cloned() {
-            note_silence(&mut changed, is_silent);
+            note_unanswered(&mut changed, unanswered);
             registry.revise(now, changed);
         }
         if is_lasting {
@@ -219,7 +219,7 @@ impl RtpsObserver {
         }
         announced.add("lease", format_args!("{} s", lease.as_secs_f64()));
         announced.facts = Some(DiscoveredFacts::Dds(facts).into());
-        note_silence(&mut announced, self.asking.is_silent(now, place));
+        note_unanswered(&mut announced, self.asking.unanswered(now, place));
         registry.announce(now, announced);
     }
 
@@ -465,12 +465,11 @@ impl<'a> Description<'a> {
     }
 }
 
-/// Notes whether a participant does not answer.
-fn note_silence(participant: &mut Discovered, is_silent: bool) {
+/// Notes what a participant does not answer.
+fn note_unanswered(participant: &mut Discovered, unanswered: Option<&'static str>) {
     if let Some(DiscoveredFacts::Dds(facts)) = participant.facts.as_mut().map(Arc::make_mut) {
-        facts.is_silent = is_silent;
-        let unanswered = facts.unanswered().map(UntrustedText::from);
-        participant.set(UNANSWERED, unanswered);
+        facts.unanswered = unanswered;
+        participant.set(UNANSWERED, unanswered.map(UntrustedText::from));
     }
 }
 
