@@ -322,6 +322,7 @@ impl TunnelEndpoint {
         for handle in due {
             if let Some(session) = self.sessions.get_mut(&handle) {
                 session.connection.handle_timeout(instant);
+                session.fill_unanswered(now);
                 session.may_transmit = true;
                 session.refresh_timeout(&self.clock);
             }
@@ -547,7 +548,7 @@ impl TunnelEndpoint {
                 let link = &self.links[position];
                 let other = link.current.filter(|_| link.is_of_another(relay));
                 match other.and_then(|handle| self.sessions.get_mut(&handle)) {
-                    Some(other) if other.was_heard_within(now, IN_USE) => {
+                    Some(other) if now < other.heard + IN_USE => {
                         // It may be gone without a word: once it has not answered for a while, another one is accepted.
                         other.connection.ping();
                         other.may_transmit = true;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use mcast_pace::ClockTime;
@@ -12,7 +12,7 @@ use quinn_proto::{Connection, FrameStats, VarInt};
 use crate::control::Control;
 use crate::event::LinkId;
 use crate::key::PeerKey;
-use crate::settings::QuicClock;
+use crate::settings::{KEEP_ALIVE, QuicClock, SEND_QUEUE};
 
 /// Why a connection was closed, for the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ impl CloseCode {
 
 /// Bytes of datagrams that overtake the answer by which a tunnel is up.
 const MAX_EARLY: usize = 256 << 10;
+/// A frame of a kind that the other end ignores.
+const FILLING: [u8; 1_000] = [0; 1_000];
 /// What keeping a datagram takes beside its bytes.
 const KEPT: usize = 64;
 
@@ -70,7 +72,7 @@ pub(crate) struct Session {
     /// Another address that it uses, and the proofs that it had given before.
     candidate: Option<(SocketAddr, u64)>,
     /// When the last packet of the other end arrived, and the frames that have arrived.
-    heard: ClockTime,
+    pub(crate) heard: ClockTime,
     frames: u64,
 }
 
@@ -150,9 +152,19 @@ impl Session {
         }
     }
 
-    /// Returns whether the other end was received less than this time ago.
-    pub(crate) fn was_heard_within(&self, now: ClockTime, time: Duration) -> bool {
-        now < self.heard + time
+    /// Makes the next packet of a dialer large if the listener has been silent. The address of the dialer may have changed: the
+    /// listener then sends three times the bytes that have arrived from there (RFC 9000, section 8.1), so if its first answer
+    /// is lost, small packets would not let it answer again for seconds.
+    pub(crate) fn fill_unanswered(&mut self, now: ClockTime) {
+        let silence = now - self.heard;
+        // A packet that keeps the tunnel remains small: it follows a time in which nothing was expected.
+        let is_expected = (KEEP_ALIVE..KEEP_ALIVE * 11 / 10).contains(&silence);
+        let is_silent = silence > KEEP_ALIVE / 2 && !is_expected;
+        let mut queue = self.connection.datagrams();
+        let is_empty = queue.send_buffer_space() > SEND_QUEUE - FILLING.len();
+        if is_silent && is_empty && self.is_dialer && matches!(self.stage, Stage::Up(_)) {
+            let _ = queue.send(Bytes::from_static(&FILLING), false);
+        }
     }
 
     /// Returns whether it takes up room that handshakes may have.
