@@ -39,6 +39,14 @@ impl ServiceTarget {
         self.is_dds() || self.name.starts_with('/') || self.name.starts_with("rt/")
     }
 
+    /// Returns what is looked for: a name, or the address of a host.
+    pub(crate) fn described(&self) -> String {
+        match self.name.parse::<IpAddr>() {
+            Ok(address) => format!("the address {address}"),
+            Err(_) => format!("the name {self}"),
+        }
+    }
+
     /// Sets the interfaces.
     #[must_use]
     pub fn on(self, interfaces: impl IntoIterator<Item = InterfaceSelector>) -> Self {

@@ -54,6 +54,15 @@ fn a_name_that_resembles_a_group_is_looked_for() {
     assert!(ended.stderr.contains("`mcast doctor zenoh` examines the group zenoh"), "{ended:?}");
 }
 
+/// That is what people have of a printer.
+#[test]
+fn a_device_is_looked_for_by_its_address() {
+    let ward = Ward::new();
+    let ended = ward.doctor(&["192.0.2.77", "-W", "1s", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["not-announced".to_owned()]), "{ended:?}");
+    assert!(ended.text().contains("Nothing with the address 192.0.2.77 was announced"), "{ended:?}");
+}
+
 /// 20 datagrams per second arrive: 100 in five seconds.
 #[test]
 fn listening_ends_early_once_enough_has_arrived() {

@@ -205,8 +205,8 @@ impl Judgement<'_> {
             number => format!("{number} other things were announced"),
         };
         let cause = format!(
-            "Nothing with the name {} was announced on {} in {:.1} s, although the doctor sent queries for it. {others}.",
-            search.target,
+            "Nothing with {} was announced on {} in {:.1} s, although the doctor sent queries for it. {others}.",
+            search.target.described(),
             self.names(&search.listened_on),
             search.listened.as_secs_f64()
         );

@@ -1,6 +1,7 @@
 //! The subject of an examination.
 
 use std::cell::{RefCell, RefMut};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -202,8 +203,8 @@ fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
     Ok(if here.is_empty() { vec![chosen] } else { here })
 }
 
-/// Returns whether a text is the name of something that announces itself, such as `Office printer`: not that of a group or a
-/// file, nor an address.
+/// Returns whether a text is the name or the address of something that announces itself, such as `Office printer`: not that of a
+/// group or a file.
 fn is_announced_name(text: &str) -> bool {
     let is_of_groups = || {
         !WellKnown::named(text).is_empty()
@@ -213,7 +214,9 @@ fn is_announced_name(text: &str) -> bool {
             // A topic of ROS has slashes, too.
             || text.rsplit_once('/').is_some_and(|(_, prefix)| prefix.parse::<u8>().is_ok())
     };
-    text.contains(' ') || ServiceTarget::new(text).is_dds() || !is_of_groups()
+    let is_of_host =
+        text.parse().is_ok_and(|address: IpAddr| !address.is_multicast() && !address.is_unspecified());
+    is_of_host || text.contains(' ') || ServiceTarget::new(text).is_dds() || !is_of_groups()
 }
 
 /// Returns the groups that a text names without a port, on each interface; empty if it is one for UDP.
