@@ -132,12 +132,6 @@ impl ProtocolTarget {
         Ok(groups.into_iter().filter_map(target).collect())
     }
 
-    /// Returns whether both are groups of one name on the same interface, of which a network may use only one, as with VRRP of one
-    /// family.
-    pub(crate) fn is_alternative_to(&self, other: &Self) -> bool {
-        self.name.is_some() && (&self.name, &self.interface) == (&other.name, &other.interface)
-    }
-
     /// Sets the interface.
     #[must_use]
     pub fn on(self, interface: InterfaceSelector) -> Self {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::protocol::ProtocolTarget;
 use crate::singular::agreeing;
 use crate::{ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Id, Severity};
 
@@ -160,18 +159,16 @@ impl Report {
         self
     }
 
-    /// Returns several reports as one, each with the protocol that was examined, if one was. A group that a network does not use, as it
-    /// uses another one of the same name, is an observation only.
+    /// Returns several reports as one, each with the name and the interface by which its group was chosen, if it was by a name. A group
+    /// that a network does not use, as it uses another one of the same name, is an observation only.
     #[must_use]
-    pub fn together(reports: Vec<(Option<&ProtocolTarget>, Self)>) -> Self {
+    pub fn together<T: PartialEq>(reports: Vec<(Option<T>, Self)>) -> Self {
         let (silent, present): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|(_, report)| report.is_silent());
-        let in_use = |target: &ProtocolTarget| {
-            present.iter().find(|(other, _)| other.is_some_and(|other| other.is_alternative_to(target)))
-        };
+        let in_use = |name: &Option<T>| present.iter().find(|(other, _)| name.is_some() && other == name);
         let silent: Vec<_> = silent
             .into_iter()
-            .map(|(target, report)| match target.and_then(in_use) {
+            .map(|(name, report)| match in_use(&name) {
                 Some((_, other)) => report.unused(other.arrival),
                 None => report,
             })
@@ -398,6 +395,37 @@ mod tests {
         assert_eq!(verdict(Some(Severity::Warning), Effect::NoAnswer), Verdict::Unknown);
         assert_eq!(verdict(Some(Severity::Warning), Effect::Minor), Verdict::Warnings);
         assert_eq!(verdict(Some(Severity::Fault), Effect::NoAnswer), Verdict::Faults);
+    }
+
+    #[test]
+    fn a_protocol_of_two_families_is_sound_if_one_of_them_arrives() {
+        let arrives = || Report { arrival: ArrivalStatus::Arrives, ..Report::default() };
+        let silent = || Report {
+            findings: vec![Finding::new(Id::NothingArrives, Severity::Fault, "Nothing for ff18::8300:1.")],
+            arrival: ArrivalStatus::Nothing,
+            ..Report::default()
+        };
+        let resting = || Report {
+            open_questions: vec![OpenQuestion::new("ptp", "rarely").with_effect(Effect::NoAnswer)],
+            arrival: ArrivalStatus::NotObserved,
+            ..Report::default()
+        };
+        for quiet in [silent, resting] {
+            let report = Report::together(vec![(Some("sacn"), arrives()), (Some("sacn"), quiet())]);
+            assert_eq!((report.verdict(), report.summary().as_str()), (Verdict::Healthy, "datagrams arrive"));
+            // Nobody uses it, or two groups were asked about.
+            for names in [[Some("sacn"), Some("ptp")], [None, None]] {
+                let report = Report::together(vec![(names[0], arrives()), (names[1], quiet())]);
+                assert_ne!(report.verdict(), Verdict::Healthy, "{names:?}");
+            }
+            let report = Report::together(vec![(Some("sacn"), quiet()), (Some("sacn"), quiet())]);
+            assert_ne!(report.verdict(), Verdict::Healthy);
+        }
+        let report = Report::together(vec![(Some("sacn"), arrives()), (Some("sacn"), silent())]);
+        assert_eq!(
+            report.observations,
+            [LayerObservation::new("wire", "Nothing for ff18::8300:1.".to_owned())]
+        );
     }
 
     #[test]

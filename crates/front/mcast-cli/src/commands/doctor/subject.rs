@@ -35,12 +35,28 @@ pub(super) enum Subject {
 /// A group, and what should arrive for it.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// Datagrams to a port.
-    Udp(Membership),
+    /// Datagrams to a port, and the name by which the group was chosen in each family, such as `mdns`.
+    Udp(Membership, Option<String>),
     /// The packets of another IP protocol.
     Protocol(ProtocolTarget),
     /// Announcements of a service, a device or a host.
     Service(ServiceTarget),
+}
+
+/// The name, the port and the interface of a group. Of those in which all are the same, a network may use only one, as with VRRP of one
+/// family.
+type GroupName<'a> = (&'a str, Option<u16>, Option<&'a InterfaceSelector>);
+
+impl Target {
+    /// Returns how the group was chosen, if it was by a name.
+    fn name(&self) -> Option<GroupName<'_>> {
+        let (name, port, interface) = match self {
+            Self::Udp(membership, name) => (name, Some(membership.address.port), &membership.interface),
+            Self::Protocol(target) => (&target.name, None, &target.interface),
+            Self::Service(_) => return None,
+        };
+        Some((name.as_deref()?, port, interface.as_ref()))
+    }
 }
 
 impl Subject {
@@ -112,7 +128,9 @@ impl Subject {
                 all.push(Target::Service(ServiceTarget::new(text).on(interfaces.iter().cloned())));
                 continue;
             }
-            for family in families_of(text, admission.families)? {
+            let families = families_of(text, admission.families)?;
+            let name = (families.len() > 1).then(|| text.clone());
+            for family in families {
                 let chosen = select_memberships(
                     std::slice::from_ref(text),
                     interfaces,
@@ -120,7 +138,7 @@ impl Subject {
                     family,
                     console,
                 )?;
-                all.extend(chosen.items.into_iter().map(Target::Udp));
+                all.extend(chosen.items.into_iter().map(|item| Target::Udp(item, name.clone())));
             }
         }
         Ok(Self::Groups(all))
@@ -266,7 +284,7 @@ fn explain_each(file: &Path, targets: &[Target]) -> anyhow::Result<Report> {
     let mut reports = Vec::new();
     for each in targets {
         if let Target::Protocol(target) = each {
-            reports.push((Some(target), explain_capture_of(file, target)?));
+            reports.push((each.name(), explain_capture_of(file, target)?));
         }
     }
     Ok(Report::together(reports))
@@ -293,7 +311,7 @@ fn examine_each(
     let mut reports = Vec::new();
     for target in targets {
         let mut report = match target {
-            Target::Udp(membership) => {
+            Target::Udp(membership, _) => {
                 progress.begin(membership, options);
                 examine_membership(membership, options, &mut |step| progress.show(step))?
             }
@@ -306,17 +324,13 @@ fn examine_each(
                 examine_service(target, options, &mut |step| progress.show(step))?
             }
         };
-        if let (Target::Udp(membership), true) = (target, targets.len() > 1) {
+        if let (Target::Udp(membership, _), true) = (target, targets.len() > 1) {
             report
                 .observations
                 .iter_mut()
                 .for_each(|each| each.message = format!("{membership}: {}", each.message));
         }
-        let protocol = match target {
-            Target::Protocol(target) => Some(target),
-            _ => None,
-        };
-        reports.push((protocol, report));
+        reports.push((target.name(), report));
         if progress.is_interrupted() {
             break;
         }
