@@ -269,7 +269,12 @@ enum Stretch {
 
 fn lost_in_this_machine(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
     let mut groups: BTreeMap<_, Vec<&ExpectedFlow<'_>>> = BTreeMap::new();
-    for flow in unexplained.iter().filter(|flow| flow.status.depth.is_lost_here()) {
+    // What its sender does not loop back is lost nowhere, and does not get to a firewall that would drop it.
+    let is_looped = |flow: &&ExpectedFlow<'_>| {
+        flow.flow.is_none_or(|flow| !flow.key.outgoing || observation.without_loopback(flow).is_none())
+    };
+    let lost = unexplained.iter().filter(|flow| flow.status.depth.is_lost_here());
+    for flow in lost.filter(is_looped) {
         let (stretch, reason) = (stretch(observation, flow), main_reason(observation, flow));
         let status = &flow.status;
         groups
@@ -479,6 +484,9 @@ impl Stretch {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
+    use mcast::Family;
+    use mcast_sys::{GroupOptions, SocketOptions};
+
     use super::super::judge;
     use super::*;
     use crate::Severity;
@@ -501,6 +509,32 @@ mod tests {
         observation.kernel_drops.drops = vec![kernel_drop("CPU_BACKLOG", "10.9.0.1:6000", TO, 5)];
         observation.after.backlog_dropped = 5;
         assert_eq!(severities(&BACKLOG_DROPS, &observation), [Severity::Fault]);
+    }
+
+    /// A firewall drops the group of a program that sends to it, and wants nothing back.
+    #[test]
+    fn what_its_sender_does_not_loop_back_is_not_lost() {
+        let lost = |loopback| {
+            let mut sent = flow(ETH0, "10.9.0.2:5000", TO);
+            sent.key.outgoing = true;
+            let mut observation = membership(TO, vec![sent], 0);
+            let local = "0.0.0.0:5000".parse().unwrap();
+            observation.before.udp_sockets =
+                vec![UdpSocket { local, peer: None, inode: 9, drops: 0, programs: Vec::new() }];
+            let group = GroupOptions { all: true, loopback, hop_limit: 4, sends_by: None };
+            let options = SocketOptions {
+                family: Family::V4,
+                v6_only: false,
+                bound_interface: None,
+                receive_buffer: 4096,
+                filter: None,
+                encapsulation: None,
+                groups: [(Family::V4, group)].into(),
+            };
+            observation.before.socket_options.insert(9, options);
+            lost_in_this_machine(&observation, &observation.expected_flows()).len()
+        };
+        assert_eq!((lost(true), lost(false)), (1, 0));
     }
 
     #[test]

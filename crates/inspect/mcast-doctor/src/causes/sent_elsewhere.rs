@@ -69,7 +69,7 @@ fn behind_the_output_hook(
     let unsent = leaving::unsent(observation);
     let (unsent, socket) = unsent.iter().filter(|unsent| is_off(unsent)).find_map(|unsent| {
         let senders = unsent.sockets(observation, |options| !options.loopback);
-        senders.first().map(|socket| (unsent, socket.inode))
+        senders.into_iter().next().map(|socket| (unsent, socket))
     })?;
     let option = option(family);
     let cause = loopback_off_cause(unsent.source, unsent.to, option);
@@ -77,21 +77,13 @@ fn behind_the_output_hook(
         .about(observation.link_name(unsent.interface), unsent.to, unsent.source)
         .at_hook(Hook::Postrouting)
         .with_evidence(unsent.evidence())
-        .evidence(EvidenceKind::Socket, format!("socket {socket}"), format!("{option} off"))
-        .with_remedies(on_socket(observation, unsent.source.port(), family));
+        .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} off"))
+        .with_remedies(on_socket(observation, socket, family));
     Some(finding.advise(Tool::Program, turn_on(option)))
 }
 
 /// Judges what other programs on this machine send to the examined one, by the options of their sockets.
 fn for_program(observation: &Observation, interest: &Interest<'_>, program: &Program) -> Option<Finding> {
-    let sender = |flow: &Flow| {
-        let mut sockets = observation.before.udp_sockets.iter();
-        sockets.find_map(|socket| {
-            let options = observation.before.socket_options.get(&socket.inode)?;
-            let is_off = !options.groups.get(&interest.family())?.loopback;
-            (is_off && socket.local.port() == flow.key.source.port()).then_some(socket)
-        })
-    };
     let is_kept_out = |flow: &&Flow| {
         let source = flow.key.source.ip();
         flow.key.interface == interest.interface
@@ -102,7 +94,7 @@ fn for_program(observation: &Observation, interest: &Interest<'_>, program: &Pro
             && !program.sends(flow)
     };
     let mut sent = observation.wire.outgoing(interest.group.addr()).filter(is_kept_out);
-    let (flow, socket) = sent.find_map(|flow| Some((flow, sender(flow)?)))?;
+    let (flow, socket) = sent.find_map(|flow| Some((flow, observation.without_loopback(flow)?)))?;
     // What arrives from other machines may be all that it is meant to receive.
     let severity =
         if observation.arrivals(interest).is_empty() { Severity::Fault } else { Severity::Warning };
@@ -114,16 +106,9 @@ fn for_program(observation: &Observation, interest: &Interest<'_>, program: &Pro
     Some(loopback_off_finding(observation, flow, severity, evidence).in_program(&program.name))
 }
 
-/// Returns the remedy for the socket of a sender on this machine, if there is one at its port that has the option off.
-fn on_socket(observation: &Observation, port: u16, family: Family) -> Option<Remedy> {
-    let snapshot = &observation.before;
-    let is_off = |socket: &&UdpSocket| {
-        let options =
-            snapshot.socket_options.get(&socket.inode).and_then(|options| options.groups.get(&family));
-        socket.local.port() == port && options.is_some_and(|options| !options.loopback)
-    };
-    let socket = snapshot.udp_sockets.iter().find(is_off)?;
-    let (pid, name) = snapshot.socket_processes.get(&socket.inode)?;
+/// Returns the remedy for the socket of a sender on this machine that has the option off.
+fn on_socket(observation: &Observation, socket: &UdpSocket, family: Family) -> Option<Remedy> {
+    let (pid, name) = observation.before.socket_processes.get(&socket.inode)?;
     remedies::socket::of_process(*pid, name, socket.inode, &[remedies::socket::loop_back(family)])
 }
 
@@ -151,7 +136,11 @@ fn loopback_off_finding(
             format!("{} datagrams sent, none looped back", flow.datagrams),
         )
         .with_evidence(evidence)
-        .with_remedies(on_socket(observation, source.port(), Family::of(to.ip())))
+        .with_remedies(
+            observation
+                .without_loopback(flow)
+                .and_then(|socket| on_socket(observation, socket, Family::of(to.ip()))),
+        )
         .advise(Tool::Program, turn_on(option))
 }
 

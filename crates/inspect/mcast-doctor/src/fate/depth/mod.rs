@@ -13,6 +13,7 @@ use mcast::{Family, SourceFilter};
 pub use crate::finding::{ArrivalStatus, Depth, FlowStatus};
 use crate::kernel_drops::FRAGMENTS_MISSING;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
+use crate::snapshot::UdpSocket;
 use crate::wire::{Destination, Flow};
 pub(crate) use losses::{BUFFER_FULL, DroppedFlow, KernelVerdict, REJECTED, UNKNOWN_ESP};
 
@@ -204,17 +205,22 @@ impl Observation {
     /// Returns whether several sockets of this machine sent a flow from one port, and what one of them sends is not looped back
     /// (`IP_MULTICAST_LOOP` off), as with a relay of mDNS beside a program that asks.
     fn is_looped_back_in_part(&self, interest: &Interest<'_>, flow: &Flow) -> bool {
-        let is_off = |inode| {
-            let options = self.before.socket_options.get(inode)?;
-            options.groups.get(&interest.family()).map(|options| !options.loopback)
-        };
-        let mut of_port = self.before.udp_sockets.iter();
         let received = self.received(interest, flow).unwrap_or_default();
         flow.key.outgoing
             && (1..self.whole_datagrams(flow)).contains(&received)
-            && of_port.any(|socket| {
-                socket.local.port() == flow.key.source.port() && is_off(&socket.inode) == Some(true)
-            })
+            && self.without_loopback(flow).is_some()
+    }
+
+    /// Returns a socket of this machine whose datagrams are not looped back (`IP_MULTICAST_LOOP` off), at the port from which it sent a
+    /// flow.
+    pub(crate) fn without_loopback(&self, flow: &Flow) -> Option<&UdpSocket> {
+        let family = Family::of(flow.key.group);
+        self.before.udp_sockets.iter().find(|socket| {
+            let options = self.before.socket_options.get(&socket.inode);
+            let of_family = options.and_then(|options| options.groups.get(&family));
+            socket.local.port() == flow.key.source.port()
+                && of_family.is_some_and(|options| !options.loopback)
+        })
     }
 
     /// Returns whether a flow comes back to the machine that sent it by another interface, on which it was received.
