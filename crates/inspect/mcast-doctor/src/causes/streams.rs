@@ -9,13 +9,13 @@ use mcast_watch::Format;
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
-use crate::wire::Flow;
+use crate::wire::{Flow, Role};
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Several senders send different streams to one group and port, and a program that has joined it gets a mixture.
 pub(super) const CONFLICTING_STREAMS: Cause = Cause::new(
     Check::Observation(conflicting_streams),
-    &["RFC 3550 section 8.2", "ISO/IEC 13818-1 section 2.4.4"],
+    &["RFC 3550 section 8.2", "ISO/IEC 13818-1 section 2.4.4", "ANSI E1.31-2018 section 6.2.3"],
 )
 .without_loss();
 
@@ -42,11 +42,13 @@ fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
     let flows = groups.iter().flatten();
     let shared = flows.filter_map(|flow| shared_address(observation, flow));
     let domains = groups.iter().filter_map(|flows| several_domains(observation, flows));
+    let rivals = groups.iter().flat_map(|flows| rivals(observation, flows));
     for finding in groups
         .iter()
         .filter_map(|flows| judge_conflicting_streams(observation, flows))
         .chain(shared)
         .chain(domains)
+        .chain(rivals)
     {
         if !findings.contains(&finding) {
             findings.push(finding);
@@ -77,6 +79,59 @@ fn several_domains(observation: &Observation, flows: &[&Flow]) -> Option<Finding
             "Compare the domain in the configuration of the clock, such as `domainNumber` of ptp4l.",
         );
     Some(finding)
+}
+
+/// Returns the notes that several senders are at once what one of them should be.
+fn rivals(observation: &Observation, flows: &[&Flow]) -> Vec<Finding> {
+    /// A master that yields to a better one announces itself once more.
+    const MIN_MESSAGES: u64 = 2;
+    let mut roles: BTreeMap<Role, BTreeMap<u128, &Flow>> = BTreeMap::new();
+    for flow in flows {
+        for ((role, sender), _) in flow.roles.iter().filter(|(_, messages)| **messages >= MIN_MESSAGES) {
+            roles.entry(*role).or_default().insert(*sender, flow);
+        }
+    }
+    let is_outranked = |role: &Role| match role {
+        Role::Master(_) => false,
+        Role::Lights(universe, priority) => roles
+            .keys()
+            .any(|other| matches!(other, Role::Lights(of, higher) if of == universe && higher > priority)),
+    };
+    let note = |(role, senders): (&Role, &BTreeMap<u128, &Flow>)| {
+        let (from, until) =
+            (senders.values().map(|flow| flow.first).max()?, senders.values().map(|flow| flow.last).min()?);
+        if senders.len() < 2 || from >= until || is_outranked(role) {
+            return None;
+        }
+        let first = senders.values().next()?;
+        let (to, interface) = (first.destination(), observation.link_name(first.key.interface));
+        let sources: BTreeSet<_> = senders.values().map(|flow| flow.key.source.ip()).collect();
+        let all = list(&sources);
+        let (cause, advice) = match role {
+            Role::Master(domain) => (
+                format!(
+                    "{} clocks announce themselves as masters of PTP domain {domain} on {interface} at the same time, {all}: the other clocks follow one of them.",
+                    senders.len()
+                ),
+                "Run `mcast doctor ptp` on each of them: it shows whether the announcements of the others arrive there, so that the worse clock yields.",
+            ),
+            Role::Lights(universe, priority) => (
+                format!(
+                    "{} sources send levels of universe {universe} on {interface} with the same priority, {priority}, {all}: some receivers merge them, and others ignore one.",
+                    senders.len()
+                ),
+                "Give the source that should win a higher priority, or stop the other one.",
+            ),
+        };
+        let finding =
+            Finding::note(Id::ConflictingStreams, cause).concerning(&interface, to).from_sources(sources);
+        Some(
+            finding
+                .with_all_evidence(senders.values().map(|flow| observation.packets_of(flow)))
+                .advise(Tool::Program, advice),
+        )
+    };
+    roles.iter().filter_map(note).collect()
 }
 
 /// Judges a flow whose frames come from several devices in turn: whether several hosts have its address. From another network, or
@@ -307,6 +362,43 @@ mod tests {
         assert_eq!(outcome(2, "10.9.0.1:6000", false), [], "a device takes over");
         assert_eq!(outcome(100, "10.9.0.1:6000", true), [], "copies of a redundant path");
         assert_eq!(outcome(100, "192.0.2.1:6000", false), [], "routers that share the load");
+    }
+
+    /// Returns a flow for 5 s whose sender shows this role by that many datagrams.
+    fn in_role(source: &str, role: Role, sender: u128, messages: u64) -> Flow {
+        let mut flow = flow(ETH0, source, TO);
+        flow.last = flow.first + Duration::from_secs(5);
+        (0..messages).for_each(|_| flow.add_role((role, sender)));
+        flow
+    }
+
+    #[test]
+    fn two_masters_and_two_sources_with_the_same_priority_are_a_note() {
+        let outcome = |one: Role, other: (Role, u128, u64)| {
+            let flows = vec![
+                in_role("10.9.0.1:6000", one, 1, 3),
+                in_role("10.9.0.7:6000", other.0, other.1, other.2),
+            ];
+            severities(&CONFLICTING_STREAMS, &membership(TO, flows, 100))
+        };
+        let (master, lights) = (Role::Master(0), Role::Lights(1, 100));
+        for role in [master, lights] {
+            assert_eq!(outcome(role, (role, 2, 3)), [Severity::Note], "{role:?}");
+            assert_eq!(outcome(role, (role, 1, 3)), [], "one with two addresses");
+            assert_eq!(outcome(role, (role, 2, 1)), [], "one yields to the other");
+        }
+        assert_eq!(outcome(master, (Role::Master(1), 2, 3)), [], "another domain");
+        assert_eq!(outcome(lights, (Role::Lights(2, 100), 2, 3)), [], "another universe");
+        assert_eq!(outcome(lights, (Role::Lights(1, 101), 2, 3)), [], "a standby with a lower priority");
+        let backups = [(1, 90), (2, 90), (3, 100)];
+        let flows = backups.map(|(sender, priority)| {
+            in_role(&format!("10.9.0.{sender}:6000"), Role::Lights(1, priority), sender, 3)
+        });
+        assert_eq!(severities(&CONFLICTING_STREAMS, &membership(TO, flows.into(), 100)), [], "outranked");
+        let mut later = in_role("10.9.0.7:6000", lights, 2, 3);
+        (later.first, later.last) = (later.last, later.last + Duration::from_secs(5));
+        let flows = vec![in_role("10.9.0.1:6000", lights, 1, 3), later];
+        assert_eq!(severities(&CONFLICTING_STREAMS, &membership(TO, flows, 100)), [], "one after the other");
     }
 
     #[test]

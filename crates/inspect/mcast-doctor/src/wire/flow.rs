@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use mcast::{Group, InterfaceIndex};
 use mcast_host::{FlowKey, Tagging};
 use mcast_packet::MacAddress;
-use mcast_packet::payload::Rtp;
+use mcast_packet::payload::{Ptp, PtpKind, Rtp, Sacn, SacnContent};
 use mcast_packet::sequence::SequenceField;
 use mcast_watch::live::sequence_info;
 use mcast_watch::{Format, SequenceMeter, SequenceStatistics};
@@ -91,7 +91,40 @@ pub(crate) struct Flow {
     pub(crate) networks: BTreeSet<u32>,
     /// The domains of its PTP messages.
     pub(crate) domains: BTreeSet<u8>,
+    /// What its sender is, with the identifier that it states, and by how many datagrams; at most [`MAX_ADDRESSES`].
+    pub(crate) roles: BTreeMap<(Role, u128), u64>,
     recent: VecDeque<DatagramSummary>,
+}
+
+/// What a sender is, of which there should be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// The master of a domain of PTP.
+    Master(u8),
+    /// The source of a universe of sACN, with this priority.
+    Lights(u16, u8),
+}
+
+impl Role {
+    /// Returns the role that a datagram shows, and the identifier of its sender.
+    pub(crate) fn of(port: u16, payload: &[u8]) -> Option<(Self, u128)> {
+        match port {
+            Ptp::GENERAL_PORT => {
+                let message = Ptp::parse(payload).filter(|message| message.kind == PtpKind::Announce)?;
+                Some((Self::Master(message.domain), message.clock.into()))
+            }
+            Sacn::PORT => match Sacn::parse(payload)? {
+                Sacn {
+                    source,
+                    content:
+                        SacnContent::Data { universe, priority, is_preview: false, is_terminated: false, .. },
+                    ..
+                } => Some((Self::Lights(universe, priority), u128::from_be_bytes(source))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with a datagram, besides the checksum of UDP.
@@ -155,6 +188,7 @@ impl Flow {
             like_esp: 0,
             networks: BTreeSet::new(),
             domains: BTreeSet::new(),
+            roles: BTreeMap::new(),
             recent: VecDeque::new(),
         }
     }
@@ -192,6 +226,12 @@ impl Flow {
             self.recent.pop_front();
         }
         self.recent.push_back(summary);
+    }
+
+    pub(crate) fn add_role(&mut self, role: (Role, u128)) {
+        if self.roles.len() < MAX_ADDRESSES || self.roles.contains_key(&role) {
+            *self.roles.entry(role).or_default() += 1;
+        }
     }
 
     /// Returns the group and port.
@@ -521,6 +561,24 @@ mod tests {
     fn missing(numbering: &Numbering) -> Vec<u64> {
         let until = begin() + Duration::from_secs(100);
         numbering.gaps(until).map(|gap| gap.missing).collect()
+    }
+
+    #[test]
+    fn announcements_of_a_master_and_levels_of_a_source_show_roles() {
+        let mut announce = [0; 64];
+        (announce[0], announce[1], announce[3], announce[4], announce[27]) = (0x0b, 2, 64, 5, 9);
+        assert_eq!(Role::of(320, &announce), Some((Role::Master(5), 9)));
+        assert_eq!(Role::of(319, &announce), None, "another port");
+        announce[0] = 0x09;
+        assert_eq!(Role::of(320, &announce), None, "a delay response");
+        let mut levels = [0; 638];
+        levels[4..16].copy_from_slice(b"ASC-E1.17\0\0\0");
+        (levels[21], levels[37], levels[43], levels[108], levels[114]) = (4, 7, 2, 100, 1);
+        assert_eq!(Role::of(5568, &levels), Some((Role::Lights(1, 100), 7)));
+        for option in [0x80, 0x40] {
+            levels[112] = option;
+            assert_eq!(Role::of(5568, &levels), None, "a preview, or the end");
+        }
     }
 
     #[test]

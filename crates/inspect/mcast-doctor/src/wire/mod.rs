@@ -16,7 +16,7 @@ use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 use crate::snapshot::Link;
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Defect, Destination, Flow, Gap, MAX_NETWORKS};
+pub(crate) use flow::{Defect, Destination, Flow, Gap, MAX_NETWORKS, Role};
 use flow::{Numbering, SLOT};
 pub(crate) use mcast_host::{FlowKey, ObservationRefusal as Refusal, Tagging};
 pub(crate) use recorder::{FragmentedDatagram, Recorder, UnicastFlow, UnicastRecorder};

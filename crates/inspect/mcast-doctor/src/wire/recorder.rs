@@ -15,7 +15,7 @@ use mcast_packet::{
     Udp, ether_type,
 };
 
-use super::flow::{DatagramSummary, Defect, Destination};
+use super::flow::{DatagramSummary, Defect, Destination, Role};
 use super::{
     ControlDefect, ControlMessage, ControlPacket, CountedTogether, DamagedControl, Flow, FlowKey,
     PortTraffic, PtpFrames, Tagging, Tap, Wire,
@@ -261,6 +261,7 @@ impl Recorder {
         match self.flow(key, &summary) {
             Some(flow) => {
                 flow.add(summary);
+                Role::of(key.port, udp.payload).into_iter().for_each(|role| flow.add_role(role));
                 flow.numbering.observe(&key, udp.payload, context.time);
             }
             // Of a destination with recorded flows, more are only counted.
