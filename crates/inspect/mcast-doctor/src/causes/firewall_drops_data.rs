@@ -49,7 +49,10 @@ fn check(observation: &Observation) -> Vec<Finding> {
 
 /// Judges a group that a program of the examined machine has joined: whether a rule drops its datagrams, from whomever they come.
 /// Whether any are sent is not observed, so that it is a warning.
-fn for_program(observation: &Observation, (program, interest): (&Program, Interest<'_>)) -> Option<Finding> {
+pub(super) fn for_program(
+    observation: &Observation,
+    (program, interest): (&Program, Interest<'_>),
+) -> Option<Finding> {
     let (device, to) = (observation.link_name(interest.interface), interest.destination());
     let packet = arriving_for(observation, &interest);
     let mut outcomes =

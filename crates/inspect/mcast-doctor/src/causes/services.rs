@@ -10,10 +10,10 @@ use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol, Disc
 
 use super::filter_rules::{FORWARDED, INCOMING, OUTGOING, Suspects, certain_drop};
 use super::no_multicast_route::is_router;
-use super::{Cause, Check};
+use super::{Cause, Check, firewall_drops_data};
 use crate::finding::list;
 use crate::netfilter::KnownPacket;
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation, Program};
 use crate::remedies::{self, AnswerPort};
 use crate::service::{Connection, ServiceSearch};
 use crate::snapshot::DroppingRule;
@@ -103,7 +103,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
                 findings.push(judgement.not_announced());
             }
         }
-        (true, false) => findings.push(judgement.announced_elsewhere()),
+        (true, false) => findings.extend(judgement.announced_elsewhere()),
         (false, _) => {
             here.iter().for_each(|entry| findings.extend(judgement.reachability(entry)));
             findings.extend(super::dds::findings(&judgement, &here));
@@ -257,7 +257,20 @@ impl Judgement<'_> {
         rated.into_iter().take(MAX_NAMED).map(|(_, name)| format!("\"{name}\"")).collect()
     }
 
-    fn announced_elsewhere(&self) -> Finding {
+    /// Returns where relays of this machine have joined the group, if they have on all of these interfaces.
+    fn relayed(&self, interfaces: &[InterfaceIndex]) -> Vec<(&Program, Interest<'_>)> {
+        let is_meant = |interest: &Interest<'_>| {
+            Some(interest.address()) == self.search.group() && interfaces.contains(&interest.interface)
+        };
+        let joined = self.observation.joined_by_programs().filter(|(_, interest)| is_meant(interest));
+        let joined: Vec<_> = joined.collect();
+        let is_joined = |index: &InterfaceIndex| joined.iter().any(|(_, known)| known.interface == *index);
+        if interfaces.iter().all(is_joined) { joined } else { Vec::new() }
+    }
+
+    /// Returns that it is not announced where it is looked for; where a relay should carry it there, with the rules of this machine
+    /// that keep announcements or queries from the relay.
+    fn announced_elsewhere(&self) -> Vec<Finding> {
         let search = self.search;
         let places: BTreeSet<_> = search.found.iter().map(|entry| entry.key.place.interface).collect();
         let places: Vec<_> = places.into_iter().collect();
@@ -267,16 +280,32 @@ impl Judgement<'_> {
             "{} is announced on {there} but not on {here}: announcements do not leave their network.",
             search.target
         );
-        let finding = Finding::fault(Id::AnnouncedElsewhere, cause)
+        let all: Vec<_> = places.iter().chain(&wanted).copied().collect();
+        let relayed = self.relayed(&all);
+        let dropped =
+            relayed.iter().filter_map(|joined| firewall_drops_data::for_program(self.observation, *joined));
+        let mut findings: Vec<_> =
+            dropped.map(|finding| Finding { severity: Severity::Fault, ..finding }).collect();
+        let severity = if findings.is_empty() { Severity::Fault } else { Severity::Warning };
+        let advice = match relayed.first() {
+            Some((relay, _)) => format!(
+                "{} should carry announcements between these networks: compare its rules, such as the services that `deny` names, and the counts in its last lines.",
+                relay.name
+            ),
+            None => format!(
+                "Carry announcements between the networks, on this machine: `mcast relay --profile home {}`.",
+                all.iter().map(|interface| self.name(*interface)).collect::<Vec<_>>().join(" ")
+            ),
+        };
+        let finding = Finding::new(Id::AnnouncedElsewhere, severity, cause)
             .on_interfaces(wanted.iter().map(|interface| self.name(*interface)));
         let finding = finding.with_all_evidence(self.announcements(&search.found));
-        let between = places.iter().chain(&wanted).map(|interface| self.name(*interface)).collect::<Vec<_>>();
-        finding
-            .advise(
-                Tool::Mcast,
-                format!("Carry announcements between the networks, on this machine: `mcast relay --profile home {}`.", between.join(" ")),
-            )
-            .advise(Tool::Program, format!("Make the program search on {there}, or move it there."))
+        findings.push(
+            finding
+                .advise(Tool::Mcast, advice)
+                .advise(Tool::Program, format!("Make the program search on {there}, or move it there.")),
+        );
+        findings
     }
 
     /// Judges whether this machine reaches what is announced.
@@ -651,12 +680,14 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use mcast::{InterfaceSelector, Membership};
     use mcast_watch::Time;
     use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace};
 
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, machine, ruleset};
     use crate::netfilter::{Hook, RuleEffect};
+    use crate::observation::ProgramSocket;
     use crate::service::ServiceTarget;
     use crate::snapshot::Snapshot;
 
@@ -859,6 +890,45 @@ mod tests {
         assert_eq!(ids(&report), [("service-silent", Severity::Fault)]);
         assert!(report.findings[0].cause.contains("connections to 172.17.0.5:631 from eth0"), "{report:#?}");
         assert_eq!(ids(&outcome("0".to_owned())), []);
+    }
+
+    #[test]
+    fn what_keeps_a_relay_from_announcements_explains_that_they_are_elsewhere() {
+        let outcome = |legs: &[InterfaceIndex], drops: bool| {
+            let search = search(vec![printer(ETH1, &["172.17.0.5"])]);
+            let mut observation = host();
+            let socket = |interface: &InterfaceIndex| {
+                let membership =
+                    Membership::new(search.group().unwrap()).on(InterfaceSelector::Index(*interface));
+                ProgramSocket {
+                    local: Some("0.0.0.0:5353".parse().unwrap()),
+                    memberships: vec![membership.clone()],
+                    memberships_after: vec![membership],
+                    ..ProgramSocket::new(9, "mcast (7)".into())
+                }
+            };
+            let sockets = legs.iter().map(socket).collect();
+            observation.programs = vec![Program { name: "mcast (7)".into(), sockets, ..Program::default() }];
+            if drops {
+                observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Drop, None);
+            }
+            let report = report(&observation, &search);
+            let interfaces = |finding: &Finding| finding.subject.interfaces.join(" ");
+            let found: Vec<_> = report
+                .findings
+                .iter()
+                .map(|finding| (finding.id, finding.severity, interfaces(finding)))
+                .collect();
+            (found, format!("{report:?}").contains("--profile home eth1 eth0"))
+        };
+        let elsewhere = |severity| (Id::AnnouncedElsewhere, severity, "eth0".to_owned());
+        let dropped = |on: &str| (Id::FirewallDropsData, Severity::Fault, on.to_owned());
+        let relayed = vec![dropped("eth0"), dropped("eth1"), elsewhere(Severity::Warning)];
+        assert_eq!(outcome(&[ETH0, ETH1], true), (relayed, false));
+        assert_eq!(outcome(&[ETH0, ETH1], false), (vec![elsewhere(Severity::Fault)], false));
+        for without in [&[][..], &[ETH1]] {
+            assert_eq!(outcome(without, true), (vec![elsewhere(Severity::Fault)], true), "no relay");
+        }
     }
 
     #[test]

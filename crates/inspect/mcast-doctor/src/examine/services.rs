@@ -7,13 +7,13 @@ use std::time::Duration;
 use mcast::{InterfaceSelector, Membership};
 use mcast_watch::discovery::DiscoveredKind;
 
-use crate::gather::{services, snapshot, source_routes};
-use crate::observation::Observation;
+use crate::gather::{program, services, snapshot, source_routes};
+use crate::observation::{Observation, Program};
 use crate::service::{ServiceSearch, ServiceTarget};
 use crate::snapshot::Snapshot;
 use crate::{
-    ArrivalStatus, Id, LayerObservation, Options, ProgressCallback, Report, Result, causes,
-    examine_membership,
+    ArrivalStatus, Finding, Id, LayerObservation, Options, ProgramSelector, ProgressCallback, Report, Result,
+    causes, examine_membership,
 };
 
 /// How long to examine whether announcements get to sockets.
@@ -40,19 +40,36 @@ pub fn examine_service(
     // What is reached of a topic are the addresses of its participant.
     let participants = search.others.iter().filter(|entry| entry.kind == DiscoveredKind::Participant);
     let addresses = search.found.iter().chain(participants).flat_map(|entry| entry.addresses.iter().copied());
+    let programs =
+        search.group().and_then(|group| program::find(ProgramSelector::Port(group.port), &after).ok());
     let observation = Observation {
+        programs: programs.and_then(relay_of).into_iter().collect(),
         source_routes: source_routes(addresses.collect::<BTreeSet<_>>()),
         before,
         after,
         options: options.clone(),
         ..Observation::default()
     };
-    let report = causes::services::report(&observation, &search);
+    let mut report = causes::services::report(&observation, &search);
     // Counted or predicted, it is the same rule.
     if report.findings.iter().any(|finding| finding.id == Id::FirewallDropsOutput) {
         at_sockets.findings.retain(|finding| finding.id != Id::FirewallDropsOutput);
     }
+    let is_counted = |finding: &Finding| {
+        let is_same = |other: &Finding| {
+            (other.id, &other.subject.interfaces) == (Id::FirewallDropsData, &finding.subject.interfaces)
+        };
+        finding.id == Id::FirewallDropsData && at_sockets.findings.iter().any(is_same)
+    };
+    report.findings.retain(|finding| !is_counted(finding));
     Ok(report.and(at_sockets))
+}
+
+/// Returns the sockets of the relays among the programs on a port.
+fn relay_of(mut program: Program) -> Option<Program> {
+    program.sockets.retain(|socket| socket.owner.starts_with("mcast"));
+    program.name = program.sockets.first()?.owner.clone();
+    Some(program)
 }
 
 /// Examines the group of the announcements on the interfaces of the programs, while sockets ask.
@@ -83,9 +100,9 @@ fn at_sockets(
         Id::NothingArrives | Id::StreamStopped | Id::MembershipForgotten | Id::ScopeNeverLeaves => false,
         // Domains have their own ports, and participants are judged by what they announce.
         Id::WrongPort if is_of_dds => false,
-        // Programs that look on all networks have joined there, too.
+        // Programs that look on all networks have joined there, too, and of the doctor, `announced-elsewhere` states it.
         Id::JoinedOtherInterface | Id::SentByOtherInterface
-            if is_of_dds || search.target.interfaces.is_empty() =>
+            if is_of_dds || search.target.interfaces.is_empty() || finding.subject.program.is_none() =>
         {
             false
         }
