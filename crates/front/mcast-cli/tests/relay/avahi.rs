@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast_lab::Host;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::network::{Network, relay, stop};
+use crate::network::{Network, of_type, relay, stop};
 use crate::support::{Running, eventually, mcast, program};
 use crate::takeover::setting;
 
@@ -27,6 +28,11 @@ struct Avahi<'a> {
 
 impl<'a> Avahi<'a> {
     fn start(host: &'a Host) -> Self {
+        Self::start_with(host, DAEMON_SETTINGS)
+    }
+
+    /// Starts one with these settings, which are in its usual file.
+    fn start_with(host: &'a Host, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
         let write = |name: &str, text: &str| {
@@ -37,7 +43,7 @@ impl<'a> Avahi<'a> {
         let bus = write("bus.conf", &BUS_SETTINGS.replace("FOLDER", &path));
         let daemon = write(
             "avahi.conf",
-            &DAEMON_SETTINGS.replace("[server]", &format!("[server]\nhost-name={}", host.name())),
+            &settings.replace("[server]", &format!("[server]\nhost-name={}", host.name())),
         );
         let bus = program(host, "dbus-daemon", &["--nofork", "--nopidfile", "--config-file", &bus], false);
         let socket = folder.path().join("bus");
@@ -45,7 +51,8 @@ impl<'a> Avahi<'a> {
         let mut avahi = Self { host, folder, running: vec![bus] };
         // The daemon has its socket and its process id below /run.
         let script = format!(
-            "mount -t tmpfs tmpfs /run && PATH=$PATH:/usr/sbin exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
+            "mount -t tmpfs tmpfs /run && mount --bind {daemon} /etc/avahi/avahi-daemon.conf && \
+             PATH=$PATH:/usr/sbin exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
         );
         let daemon = avahi.program("unshare", &["-m", "sh", "-c", &script]);
         daemon.stderr.wait_for("Server startup complete");
@@ -126,6 +133,46 @@ fn avahi_finds_and_resolves_services_of_the_other_segment_except_denied_ones() {
     assert!(own.contains("A\\032printer") && !own.contains("#2"), "a conflict: {own}");
     drop((published, browsing));
     stop(relay);
+}
+
+/// Beside the socket for mDNS, avahi has one for its reflector and one for wide-area DNS-SD.
+#[test]
+fn a_reflector_beside_the_relay_is_named_by_a_check_and_at_the_start() {
+    if !is_installed("avahi-daemon") || !is_installed("dbus-daemon") {
+        mcast_lab::skip("a relay and avahi: avahi-daemon or dbus-daemon is not installed");
+        return;
+    }
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let rules = ["--profile", "home", "eth0", "eth1"];
+    let reflectors = |events: &[Value]| -> Vec<String> {
+        let found = of_type(events, "reflector-found").into_iter();
+        found
+            .map(|event| {
+                format!("{} {} {} {}", event["rule"], event["leg"], event["other_leg"], event["program"])
+            })
+            .collect()
+    };
+    for (reflects, wide_area) in [("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes")] {
+        let settings = DAEMON_SETTINGS.replace("allow-interfaces=eth0", "allow-interfaces=eth0,eth1")
+            + &format!(
+                "[wide-area]\nenable-wide-area={wide_area}\n[reflector]\nenable-reflector={reflects}\n"
+            );
+        let avahi = Avahi::start_with(&r, &settings);
+        let checked = mcast(&r, &[&["relay", "--check", "--json"][..], &rules].concat());
+        let found = reflectors(&checked.json());
+        assert_eq!(found.len(), usize::from(reflects == "yes"), "{reflects}, {wide_area}: {checked:?}");
+        let is_named = |found: &str| {
+            found.starts_with(r#""mdns between eth0 and eth1"#)
+                && found.contains(r#" "eth0" "eth1" "avahi-daemon ("#)
+        };
+        assert!(found.iter().all(|found| is_named(found)), "{found:?}");
+        if reflects == wide_area {
+            let (events, _) = stop(relay(&r, &rules));
+            assert_eq!(reflectors(&events), found);
+        }
+        drop(avahi);
+    }
 }
 
 /// The relay has a socket for each interface, and announces on one what is in the network of the other.

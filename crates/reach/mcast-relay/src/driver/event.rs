@@ -95,6 +95,26 @@ events! {
             remedy: Option<String>,
         } is Problem "problem" { leg: names.leg(*leg), reason: problem.clone() }:
             format!("{leg}: {}", escaped(&reason)); remedy.clone(),
+        /// A program of this machine also carries the traffic of a rule between two of its legs, without announcing itself.
+        ReflectorFound {
+            /// The number of the rule.
+            rule: usize,
+            /// One leg.
+            leg: LegId,
+            /// The other leg.
+            other_leg: LegId,
+            /// The name and the number of the process.
+            program: String,
+        } is Problem "reflector-found" {
+            rule: names.rule(*rule),
+            leg: names.leg(*leg),
+            other_leg: names.leg(*other_leg),
+            program: program.clone(),
+        }: format!("{program} on this machine also carries between {leg} and {other_leg} what this rule does: {rule}");
+            Some(match program.starts_with("avahi-daemon ") {
+                true => "set enable-reflector=no in avahi-daemon.conf and restart avahi-daemon, or remove the rule".into(),
+                false => format!("stop {program}, or remove the rule"),
+            }),
         /// A tunnel is up, with a different relay at its other end.
         TunnelUp {
             /// The tunnel.

@@ -16,6 +16,7 @@ mod neighbors;
 mod outputs;
 mod path;
 mod receive;
+mod reflectors;
 mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -190,6 +191,7 @@ impl Driver {
         driver.check_namespaces()?;
         driver.open_tunnels(options.tunnels)?;
         driver.listen_for_clients()?;
+        driver.report_reflectors();
         driver.is_starting = false;
         Ok(driver)
     }

@@ -1,4 +1,4 @@
-//! The sockets of a process that belong to another network namespace than the process.
+//! The UDP sockets of a process, which may belong to another network namespace than the process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,15 +12,15 @@ use super::processes::{self, Lender, Mark};
 use super::socket::BorrowedSocket;
 use crate::NetworkId;
 
-/// Returns the local addresses of the UDP sockets of a process that do not belong to the network namespace of the calling thread,
-/// each with its namespace. The process may be in another one than its sockets, and nobody may be in theirs.
+/// Returns the local addresses of the UDP sockets of a process that belong to the network namespace of the calling thread, or of those
+/// that do not, each with its namespace. The process may be in another one than its sockets, and nobody may be in theirs.
 ///
 /// The sockets are duplicated into this process (`pidfd_getfd`, Linux 5.6), which needs the right to trace the other one. The
 /// namespace is `None` without `CAP_NET_ADMIN` in it (`SIOCGSKNS`).
 ///
 /// # Errors
 /// The errors of the system calls that borrow the sockets.
-pub fn sockets_elsewhere(pid: u32) -> io::Result<Vec<(SocketAddr, Option<NetworkId>)>> {
+pub fn udp_sockets(pid: u32, elsewhere: bool) -> io::Result<Vec<(SocketAddr, Option<NetworkId>)>> {
     let _mark = Mark::set();
     let here = Namespace::of_this_thread();
     let lender = Lender::open(pid)?;
@@ -30,7 +30,7 @@ pub fn sockets_elsewhere(pid: u32) -> io::Result<Vec<(SocketAddr, Option<Network
         let borrowed = SockRef::from(&*socket.descriptor);
         // Sockets of other families have no such protocol.
         let is_udp = borrowed.protocol().is_ok_and(|protocol| protocol == Some(Protocol::UDP));
-        if !is_udp || here.has(&socket) {
+        if !is_udp || here.has(&socket) == elsewhere {
             continue;
         }
         if let Some(local) = borrowed.local_addr()?.as_socket() {

@@ -25,7 +25,7 @@ use accounts::Accounts;
 pub(crate) use accounts::cookie_of as network_cookie;
 pub(crate) use change::{GroupRequest, GroupSourceRequest};
 pub use change::{change, present, socket_options};
-pub use elsewhere::sockets_elsewhere;
+pub use elsewhere::udp_sockets;
 use processes::{Lender, Mark};
 pub use sending::answer_to_send;
 use socket::BorrowedSocket;

@@ -152,7 +152,7 @@ pub fn not_found_error(pid: u32, family: &[u32]) -> Error {
         return Error::Hidden(name(pid));
     }
     let mut elsewhere = family.iter().filter_map(|each| {
-        let sockets = mcast_sys::joined::sockets_elsewhere(*each).ok()?;
+        let sockets = mcast_sys::joined::udp_sockets(*each, true).ok()?;
         sockets.into_iter().next().map(|socket| (*each, socket))
     });
     match elsewhere.next() {

@@ -24,7 +24,7 @@ use crate::receiving::{WireGroup, wire_groups};
 pub(super) type EventKind = (&'static str, [Option<EventValue>; 5], Option<EventValue>);
 
 /// The fields of events, in the order in which they are written.
-const FIELDS: [(&str, FieldKind, &str); 17] = [
+const FIELDS: [(&str, FieldKind, &str); 18] = [
     ("rule", FieldKind::Text, "The rule"),
     ("from", FieldKind::Text, "The leg that the traffic arrives on"),
     ("to", FieldKind::Text, "The leg or unicast target that it is sent to"),
@@ -56,6 +56,7 @@ const FIELDS: [(&str, FieldKind, &str); 17] = [
          gets them, or to the sender itself (`sender`), as `keep-source` requires",
     ),
     ("client", FieldKind::Text, "Address and port of the HTTP client"),
+    ("program", FieldKind::Text, "Name and number of the process that also relays"),
 ];
 
 /// An event and its time: one object, in which fields that do not apply to the event are null.
