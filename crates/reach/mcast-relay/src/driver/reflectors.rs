@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use mcast::InterfaceIndex;
-use mcast::joined::{Holder, Holding, Process, memberships};
+use mcast::joined::{Holder, Holding, memberships};
 use mcast_group::Group;
 use mcast_sys::joined::udp_sockets;
 
@@ -76,7 +76,7 @@ fn joined_by_reflectors() -> mcast::Result<Vec<(String, Group, InterfaceIndex)>>
     for Holding { group, interface, holder, .. } in memberships()?.holdings {
         let Holder::Socket(held) = holder else { continue };
         for process in &held.socket.processes {
-            if *known.entry(process.pid).or_insert_with(|| is_reflector(process)) {
+            if *known.entry(process.pid).or_insert_with(|| is_reflector(process.pid, &process.name)) {
                 joined.push((format!("{} ({})", process.name, process.pid), group, interface));
             }
         }
@@ -84,11 +84,11 @@ fn joined_by_reflectors() -> mcast::Result<Vec<(String, Group, InterfaceIndex)>>
     Ok(joined)
 }
 
-fn is_reflector(process: &Process) -> bool {
+fn is_reflector(pid: u32, process: &str) -> bool {
     /// The kernel keeps no more of a name.
     const MAX_NAME: usize = 15;
-    let is_named = |name: &&str| name.get(..MAX_NAME).unwrap_or(name) == process.name;
-    REFLECTORS.iter().any(is_named) || (process.name == AVAHI && reflects(process.pid))
+    let is_named = |name: &&str| name.get(..MAX_NAME).unwrap_or(name) == process;
+    REFLECTORS.iter().any(is_named) || (process == AVAHI && reflects(pid))
 }
 
 /// Returns whether an avahi daemon reflects. Its file may have changed since it was started, or may be another one, so its sockets
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_name_is_known_by_what_the_kernel_keeps_of_it() {
-        let is_one = |name: &str| is_reflector(&Process { pid: 0, name: name.to_owned(), descriptor: 0 });
+        let is_one = |name: &str| is_reflector(0, name);
         assert!(is_one("mdns-repeater") && is_one("udp-broadcast-r") && is_one("udpbroadcastrel"));
         assert!(!is_one("") && !is_one("mdns-rep") && !is_one("mdnsd") && !is_one("mcast"));
     }
