@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -180,7 +181,19 @@ impl Report {
     /// Returns whether nothing was received for a group, and nothing else is known to be wrong.
     fn is_silent(&self) -> bool {
         let is_quiet = matches!(self.arrival, ArrivalStatus::Nothing | ArrivalStatus::NotObserved);
-        is_quiet && self.findings.iter().all(|finding| finding.id == Id::NothingArrives)
+        let is_by_other_family = |finding: &Finding| {
+            let v4 = |address: &IpAddr| address.is_ipv4();
+            let subject = &finding.subject;
+            finding.id == Id::SentToAnotherGroup
+                && subject.groups.iter().all(|group| {
+                    subject.sources.iter().all(|source| v4(&source.address) != v4(&group.address))
+                })
+        };
+        is_quiet
+            && self
+                .findings
+                .iter()
+                .all(|finding| finding.id == Id::NothingArrives || is_by_other_family(finding))
     }
 
     /// Returns the report on a group of a name, of which another one is in use: that nothing arrives for it is an observation only.
@@ -349,6 +362,8 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -410,7 +425,13 @@ mod tests {
             arrival: ArrivalStatus::NotObserved,
             ..Report::default()
         };
-        for quiet in [silent, resting] {
+        let elsewhere = |source: [u8; 4]| {
+            let group: SocketAddr = "[ff0e::181]:320".parse().unwrap();
+            let finding = Finding::new(Id::SentToAnotherGroup, Severity::Warning, "It is sent by IPv4.");
+            Report { findings: vec![finding.for_group(group).from_source(IpAddr::from(source))], ..resting() }
+        };
+        let by_ipv4 = || elsewhere([10, 9, 0, 1]);
+        for quiet in [&silent as &dyn Fn() -> Report, &resting, &by_ipv4] {
             let report = Report::together(vec![(Some("sacn"), arrives()), (Some("sacn"), quiet())]);
             assert_eq!((report.verdict(), report.summary().as_str()), (Verdict::Healthy, "datagrams arrive"));
             // Nobody uses it, or two groups were asked about.

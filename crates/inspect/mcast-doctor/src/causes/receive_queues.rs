@@ -483,8 +483,10 @@ impl Stretch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
-    use mcast::Family;
+    use super::super::fixtures::{
+        ETH0, flow, joined_socket, kernel_drop, membership, severities, with_counters,
+    };
+    use mcast::{Family, SourceFilter};
     use mcast_sys::{GroupOptions, SocketOptions};
 
     use super::super::judge;
@@ -514,7 +516,7 @@ mod tests {
     /// A firewall drops the group of a program that sends to it, and wants nothing back.
     #[test]
     fn what_its_sender_does_not_loop_back_is_not_lost() {
-        let lost = |loopback| {
+        let outcome = |loopback, is_member: bool| {
             let mut sent = flow(ETH0, "10.9.0.2:5000", TO);
             sent.key.outgoing = true;
             let mut observation = membership(TO, vec![sent], 0);
@@ -532,9 +534,16 @@ mod tests {
                 groups: [(Family::V4, group)].into(),
             };
             observation.before.socket_options.insert(9, options);
-            lost_in_this_machine(&observation, &observation.expected_flows()).len()
+            if is_member {
+                observation.trial_mut().other_sockets = vec![joined_socket(ETH0, SourceFilter::ANY)];
+            }
+            let lost = lost_in_this_machine(&observation, &observation.expected_flows()).len();
+            (lost, judge(&observation).iter().any(|finding| finding.id == Id::LoopbackOff))
         };
-        assert_eq!((lost(true), lost(false)), (1, 0));
+        assert_eq!(outcome(true, false), (1, true));
+        assert_eq!(outcome(false, false), (0, true));
+        // As with PTP.
+        assert_eq!(outcome(false, true), (0, false));
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn loopback_off(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
             && observation.before.is_own(source)
             && interest.sources.admits(source)
             && trial.received_from(interest.interface, flow.key.source) == 0
+            && !observation.is_for_others(flow)
             // What is looped back passes the packet filter like what arrives.
             && certain_drop(observation, &arriving(observation, flow), &INCOMING, &interface).is_none()
     };

@@ -200,6 +200,20 @@ impl Observation {
                 || (flow.datagrams >= MIN_OWN_DATAGRAMS && self.before.is_own(source.ip())))
             && !self.comes_back(interest, flow)
             && !self.is_looped_back_in_part(interest, flow)
+            && !self.is_for_others(flow)
+    }
+
+    /// Returns whether a socket of this machine sends a flow to a group that it has joined, and wants nothing of that back, as those
+    /// of PTP.
+    pub(crate) fn is_for_others(&self, flow: &Flow) -> bool {
+        let sender = self.without_loopback(flow).filter(|_| flow.key.outgoing);
+        let mut sockets = self.trial().into_iter().flat_map(|trial| &trial.other_sockets);
+        let is_joined = |interest: Interest<'_>| {
+            (interest.group.addr(), interest.interface) == (flow.key.group, flow.key.interface)
+        };
+        sender.is_some_and(|sender| {
+            sockets.any(|socket| socket.inode == sender.inode && socket.interests().any(is_joined))
+        })
     }
 
     /// Returns whether several sockets of this machine sent a flow from one port, and what one of them sends is not looped back
