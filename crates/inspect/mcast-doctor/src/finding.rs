@@ -31,6 +31,9 @@ pub struct Finding {
     pub subject: Subject,
     /// The flows whose loss it explains; empty if those are all flows of the subject.
     pub flows: Vec<ExplainedFlow>,
+    /// The RFCs and other documents on the cause, and on the protocol that it concerns.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub references: Vec<String>,
     /// The hook of the packet filter that takes the datagrams, if one does.
     #[cfg_attr(feature = "schema", schemars(skip))]
     pub(crate) hook: Option<Hook>,
@@ -165,6 +168,7 @@ impl Finding {
             remedies: Vec::new(),
             subject: Subject::default(),
             flows: Vec::new(),
+            references: id.references().iter().map(ToString::to_string).collect(),
             hook: None,
         }
     }
@@ -534,7 +538,7 @@ struct FindingRecord {
     /// Remedies, best first
     remedies: Vec<Remedy>,
     /// RFCs and other documents on the cause
-    references: &'static [&'static str],
+    references: Vec<String>,
     /// Flows whose loss the finding explains; omitted if those are all flows of the subject
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flows: Vec<ExplainedFlow>,
@@ -542,8 +546,8 @@ struct FindingRecord {
 
 impl From<Finding> for FindingRecord {
     fn from(finding: Finding) -> Self {
-        let Finding { id, severity, cause, subject, evidence, remedies, flows, .. } = finding;
-        Self { id, severity, cause, subject, evidence, remedies, references: id.references(), flows }
+        let Finding { id, severity, cause, subject, evidence, remedies, flows, references, .. } = finding;
+        Self { id, severity, cause, subject, evidence, remedies, references, flows }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mcast::{Group, GroupAddr, InterfaceIndex, InterfaceSelector};
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use mcast_watch::live::DescribeError;
 
 /// What to look for: the name of a service, a device or a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl fmt::Display for ServiceTarget {
 }
 
 /// What was observed of a name.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ServiceSearch {
     pub(crate) target: ServiceTarget,
     /// The interfaces of the programs that look for it.
@@ -82,6 +83,8 @@ pub(crate) struct ServiceSearch {
     pub(crate) listened: Duration,
     /// Answers by mDNS that programs ignore, because they came from another port than 5353.
     pub(crate) wrong_ports: u64,
+    /// Why the names that devices have in their descriptions are not known.
+    pub(crate) undescribed: Vec<DescribeError>,
     /// Why some announcements could not be seen.
     pub(crate) gaps: Vec<String>,
     /// The results of connecting to the addresses of what was found.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use mcast::group::WellKnown;
 use mcast::interface::InterfaceAddress;
 use mcast::{Family, InterfaceIndex};
 use mcast_packet::payload::RtpsLocatorUse;
@@ -27,17 +28,15 @@ const MAX_NAMED: usize = 3;
 /// How alike a name is that may have been meant; 1 for equal.
 const MIN_LIKENESS: f64 = 0.6;
 
-const MDNS: &[&str] = &["RFC 6762 section 3", "RFC 6763 section 4", "UPnP Device Architecture 2.0 section 1"];
-
 /// Nothing with the name is announced here.
-pub(super) const NOT_ANNOUNCED: Cause = Cause::new(Check::Protocol, MDNS).without_loss();
+pub(super) const NOT_ANNOUNCED: Cause = Cause::new(Check::Protocol, &[]).without_loss();
 
 /// The name is announced in another network of this machine than that of the programs.
-pub(super) const ANNOUNCED_ELSEWHERE: Cause = Cause::new(Check::Protocol, MDNS).without_loss();
+pub(super) const ANNOUNCED_ELSEWHERE: Cause = Cause::new(Check::Protocol, &[]).without_loss();
 
 /// The announced addresses are not those of a host that this machine reaches.
 pub(super) const UNREACHABLE_ADDRESS: Cause =
-    Cause::new(Check::Protocol, &["RFC 6762 section 6.2", "RFC 1122 section 3.3.1"]).without_loss();
+    Cause::new(Check::Protocol, &["RFC 1122 section 3.3.1"]).without_loss();
 
 /// Two hosts announce different services by one name.
 pub(super) const NAME_CONFLICT: Cause =
@@ -45,7 +44,7 @@ pub(super) const NAME_CONFLICT: Cause =
 
 /// Only link-local addresses of IPv6 are announced.
 pub(super) const LINK_LOCAL_ONLY: Cause =
-    Cause::new(Check::Protocol, &["RFC 4007 section 11", "RFC 6762 section 15.1"]).without_loss();
+    Cause::new(Check::Protocol, &["RFC 4007 section 11"]).without_loss();
 
 /// It is announced, and does not take connections.
 pub(super) const SERVICE_SILENT: Cause =
@@ -213,11 +212,21 @@ impl Judgement<'_> {
         let mut finding = Finding::fault(Id::NotAnnounced, cause)
             .on_interfaces(search.listened_on.iter().map(|interface| self.name(*interface)));
         for protocol in DiscoveryProtocol::ALL {
-            let number = search.others.iter().filter(|entry| entry.key.protocol == protocol).count();
+            let by_it = || search.others.iter().filter(|entry| entry.key.protocol == protocol);
+            let number = by_it().count();
             if number > 0 {
-                let seen = format!("{number} announced, none with this name");
+                let closest = Discovered::closest(by_it(), &search.target.name).into_iter();
+                let closest = list(closest.map(|(_, name)| format!("\"{name}\"")));
+                let seen = format!("{number} announced, none with this name; the closest: {closest}");
                 finding = finding.evidence(EvidenceKind::Packet, protocol.to_string(), seen);
             }
+        }
+        for error in search.undescribed.iter().take(MAX_NAMED) {
+            let unread = format!("the name of a device was not read: {error}");
+            finding = finding.evidence(EvidenceKind::Answer, "description", unread);
+        }
+        if search.target.is_of_dds() {
+            finding = citing(finding, DiscoveryProtocol::Rtps);
         }
         if search.wrong_ports > 0 {
             let seen =
@@ -246,15 +255,9 @@ impl Judgement<'_> {
 
     /// Returns the most similar names.
     pub(super) fn similar(&self) -> Vec<String> {
-        let wanted = self.search.target.name.to_lowercase();
-        let rated = self.search.others.iter().map(|entry| {
-            let name = entry.name.to_string();
-            (strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase()), name)
-        });
-        let mut rated: Vec<_> = rated.filter(|(likeness, _)| *likeness >= MIN_LIKENESS).collect();
-        rated.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        rated.dedup_by(|a, b| a.1 == b.1);
-        rated.into_iter().take(MAX_NAMED).map(|(_, name)| format!("\"{name}\"")).collect()
+        let closest = Discovered::closest(&self.search.others, &self.search.target.name).into_iter();
+        let alike = closest.filter(|(likeness, _)| *likeness >= MIN_LIKENESS);
+        alike.map(|(_, name)| format!("\"{name}\"")).collect()
     }
 
     /// Returns where relays of this machine have joined the group, if they have on all of these interfaces.
@@ -300,6 +303,7 @@ impl Judgement<'_> {
         let finding = Finding::new(Id::AnnouncedElsewhere, severity, cause)
             .on_interfaces(wanted.iter().map(|interface| self.name(*interface)));
         let finding = finding.with_all_evidence(self.announcements(&search.found));
+        let finding = search.found.iter().fold(finding, |finding, entry| citing(finding, entry.key.protocol));
         findings.push(
             finding
                 .advise(Tool::Mcast, advice)
@@ -379,6 +383,7 @@ impl Judgement<'_> {
 
     pub(super) fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
         let finding = Finding::new(id, severity, cause).on_interface(self.name(entry.key.place.interface));
+        let finding = citing(finding, entry.key.protocol);
         match entry.source {
             DiscoverySource::Ip(source) => finding.from_source(source.ip()),
             DiscoverySource::Mac(_) => finding,
@@ -664,11 +669,21 @@ impl Judgement<'_> {
     }
 }
 
+/// Adds the document that defines the groups of a protocol, unless its cause is one of that protocol.
+fn citing(mut finding: Finding, protocol: DiscoveryProtocol) -> Finding {
+    let known = WellKnown::named(protocol.name()).first().map(|known| known.reference.to_string());
+    let is_of_protocol = matches!(finding.id, Id::NameConflict | Id::DifferentDdsDomain | Id::DdsMismatch);
+    let known = known.filter(|known| !is_of_protocol && !finding.references.contains(known));
+    finding.references.extend(known);
+    finding
+}
+
 /// Returns what a person knows it by: `"Office" (_ipp._tcp)`.
 pub(super) fn title(entry: &Discovered) -> String {
+    let name = entry.given_names().next().unwrap_or(&entry.name);
     match entry.service.is_empty() {
-        true => format!("\"{}\" ({}, {})", entry.name, entry.kind, entry.key.protocol),
-        false => format!("\"{}\" ({})", entry.name, entry.service),
+        true => format!("\"{name}\" ({}, {})", entry.kind, entry.key.protocol),
+        false => format!("\"{name}\" ({})", entry.service),
     }
 }
 
@@ -718,6 +733,7 @@ mod tests {
             listened_on: vec![ETH0, ETH1],
             listened: Duration::from_secs(5),
             wrong_ports: 0,
+            undescribed: Vec::new(),
             gaps: Vec::new(),
             connections: BTreeMap::new(),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcast::{InterfaceSelector, Membership};
-use mcast_watch::discovery::DiscoveredKind;
+use mcast_watch::discovery::{Discovered, DiscoveredKind};
 
 use crate::gather::{program, services, snapshot, source_routes};
 use crate::observation::{Observation, Program};
@@ -111,7 +111,12 @@ fn at_sockets(
     });
     report.arrival = ArrivalStatus::NotObserved;
     report.flows.retain(|flow| !flow.depth.is_silent());
-    let is_received = !services::by_name(asking.entries(), &search.target).0.is_empty();
+    let is_found = |entry: &Discovered| {
+        let same =
+            |other: &Discovered| (entry.key.protocol, &entry.key.id) == (other.key.protocol, &other.key.id);
+        search.found.iter().any(same)
+    };
+    let is_received = asking.entries().iter().any(is_found);
     asking.close();
     if !search.found.is_empty() {
         let (name, what) = (&search.target, if is_received { "received" } else { "did not receive" });

@@ -10,7 +10,7 @@ use mcast::joined::Visibility;
 use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
-use mcast_watch::live::DiscoveryOptions;
+use mcast_watch::live::{DiscoveryOptions, add_descriptions};
 
 use crate::observation::{Interest, ProgramSocket};
 use crate::service::{Connection, ServiceSearch, ServiceTarget, dds_port};
@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_500);
 const MAX_CONNECTIONS: usize = 4;
 
 /// Listens and asks, until the name is found or the time is over. What is announced may come from anybody: it is looked at, and
-/// nothing is sent to it but the request for a connection.
+/// nothing is sent to it but the request for a connection and, if nothing else has the name, for the description of a device.
 pub(crate) fn search(
     target: &ServiceTarget,
     machine: &Snapshot,
@@ -63,7 +63,14 @@ pub(crate) fn search(
         };
         let is_over = is_settled || begin.elapsed() >= of;
         if report_progress(progress).is_break() || is_over {
-            let search = finish(target, machine, &discovery, (found, others), begin.elapsed());
+            let listened = begin.elapsed();
+            let (mut found, mut others, mut undescribed) = (found, others, Vec::new());
+            if found.is_empty() && !is_of_dds {
+                undescribed = add_descriptions(&mut others);
+                (found, others) = by_name(others, target);
+            }
+            let search = finish(target, machine, &discovery, (found, others), listened)
+                .map(|search| ServiceSearch { undescribed, ..search });
             // What is examined next would take its sockets for those of programs.
             discovery.close();
             return search;
@@ -73,10 +80,7 @@ pub(crate) fn search(
 }
 
 /// Separates what has the name from the rest: what is called exactly so, otherwise all that contains it.
-pub(crate) fn by_name(
-    entries: Vec<Discovered>,
-    target: &ServiceTarget,
-) -> (Vec<Discovered>, Vec<Discovered>) {
+fn by_name(entries: Vec<Discovered>, target: &ServiceTarget) -> (Vec<Discovered>, Vec<Discovered>) {
     let name = &target.name;
     let is_named = |entry: &Discovered| entry.is_named(name) || entry.ros_topic() == Some(name.as_bytes());
     let is_exact = entries.iter().any(is_named);
@@ -172,6 +176,7 @@ fn finish(
         listened_on,
         listened,
         wrong_ports: discovery.counts().wrong_ports,
+        undescribed: Vec::new(),
         gaps: gap.collect(),
     })
 }

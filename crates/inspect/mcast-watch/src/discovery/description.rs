@@ -1,4 +1,5 @@
-//! The description of a UPnP device (UPnP Device Architecture 2.0 section 2): whether it may be fetched, the request, and the answer.
+//! The description of a device of UPnP (UPnP Device Architecture 2.0 section 2) or WS-Discovery (Devices Profile for Web Services 1.1
+//! section 5): whether it may be fetched, the request, and the answer.
 //!
 //! Anybody can announce any URL, so a description is fetched on request only, by HTTP without TLS, from the address that announced it,
 //! without redirections, and up to a size. `mcast_watch::live::describe` (feature `live`) does that.
@@ -9,6 +10,7 @@ use mcast_packet::payload::{XmlScan, XmlToken};
 
 use super::entry::{Discovered, DiscoveredField, DiscoveryProtocol, UntrustedText};
 use super::support::{authority, xml_decoded};
+use super::wsd;
 
 /// A request for the description of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct DescriptionRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DescriptionError {
-    /// The entry is not a device of UPnP with a URL.
+    /// The entry is not a device of UPnP or WS-Discovery with a URL.
     NoDescription,
     /// The URL is not one of HTTP without TLS with an address for a host.
     UnsuitableUrl,
@@ -50,12 +52,19 @@ impl DescriptionRequest {
     /// The longest path of a URL that is requested.
     const MAX_PATH: usize = 512;
 
+    /// Returns whether an entry is a device of UPnP or WS-Discovery with a URL.
+    #[must_use]
+    pub fn is_offered(entry: &Discovered) -> bool {
+        use DiscoveryProtocol::{Ssdp, WsDiscovery};
+        matches!(entry.key.protocol, Ssdp | WsDiscovery) && !entry.url.is_empty()
+    }
+
     /// Returns the request for the description of an entry, if it may be fetched.
     ///
     /// # Errors
     /// [`DescriptionError::NoDescription`], [`DescriptionError::UnsuitableUrl`] and [`DescriptionError::OtherHost`].
     pub fn new(entry: &Discovered) -> Result<Self, DescriptionError> {
-        if entry.key.protocol != DiscoveryProtocol::Ssdp || entry.url.is_empty() {
+        if !Self::is_offered(entry) {
             return Err(DescriptionError::NoDescription);
         }
         let text = std::str::from_utf8(entry.url.as_bytes()).map_err(|_| DescriptionError::UnsuitableUrl)?;
@@ -90,9 +99,17 @@ impl DescriptionRequest {
             }
             None => host.to_owned(),
         };
-        let payload =
-            format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n").into_bytes();
-        Ok(Self { address, payload, id: entry.key.id.clone() })
+        let (method, rest) = match entry.key.protocol {
+            DiscoveryProtocol::WsDiscovery => {
+                let body = wsd::metadata_request(entry).ok_or(DescriptionError::UnsuitableUrl)?;
+                let length = body.len();
+                let headers = format!("Content-Type: application/soap+xml\r\nContent-Length: {length}\r\n");
+                ("POST", format!("{headers}\r\n{body}"))
+            }
+            _ => ("GET", "\r\n".to_owned()),
+        };
+        let payload = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n{rest}");
+        Ok(Self { address, payload: payload.into_bytes(), id: entry.key.id.clone() })
     }
 
     /// Reads the whole answer: the name of the device, its manufacturer, model and so on.
@@ -118,8 +135,9 @@ impl DescriptionRequest {
 
     /// Returns the fields of the device with the identifier, or of the first one.
     fn device(&self, document: &[u8]) -> Option<Vec<DiscoveredField>> {
-        /// The elements that are read, and the names of their fields.
-        const READ: [(&[u8], &str); 8] = [
+        /// The elements that are read, in the case of UPnP or of web services, and the names of their fields.
+        const READ: [(&[u8], &str); 9] = [
+            (b"Computer", "computer"),
             (b"friendlyName", "friendly name"),
             (b"manufacturer", "manufacturer"),
             (b"modelName", "model"),
@@ -136,7 +154,7 @@ impl DescriptionRequest {
         let mut element: &[u8] = b"";
         for token in XmlScan::new(document) {
             match token {
-                XmlToken::Start(b"device") if devices.len() < MAX_DEVICES => {
+                XmlToken::Start(b"device" | b"Metadata") if devices.len() < MAX_DEVICES => {
                     open.push(devices.len());
                     devices.push(Vec::new());
                 }
@@ -145,13 +163,15 @@ impl DescriptionRequest {
                 XmlToken::End(_) => element = b"",
                 XmlToken::Text(text) => {
                     let device = open.last().and_then(|at| devices.get_mut(*at));
-                    let name = READ.iter().find(|(read, _)| *read == element).map(|(_, name)| *name);
+                    let read = READ.iter().find(|(read, _)| read.eq_ignore_ascii_case(element));
+                    let name = read.map(|(_, name)| *name);
+                    // `NAME/Workgroup:GROUP`
+                    let end = text.iter().position(|byte| *byte == b'/' && name == Some("computer"));
+                    let text = text.get(..end.unwrap_or(UntrustedText::MAX_LENGTH)).unwrap_or(text);
                     if let (Some(device), Some(name)) = (device, name)
                         && !device.iter().any(|field| field.name.as_bytes() == name.as_bytes())
                     {
-                        let value = UntrustedText::new(xml_decoded(
-                            text.get(..UntrustedText::MAX_LENGTH).unwrap_or(text),
-                        ));
+                        let value = UntrustedText::new(xml_decoded(text));
                         device.push(DiscoveredField { name: name.into(), value });
                     }
                 }
@@ -173,7 +193,7 @@ impl DescriptionRequest {
 impl std::fmt::Display for DescriptionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoDescription => f.write_str("it is not a device of UPnP with a URL"),
+            Self::NoDescription => f.write_str("it is not a device of UPnP or WS-Discovery with a URL"),
             Self::UnsuitableUrl => f.write_str("its URL is not one of HTTP with an address for a host"),
             Self::OtherHost { url, announced_by } => {
                 write!(f, "its URL leads to {url}, but it was announced by {announced_by}")

@@ -230,15 +230,15 @@ impl Discovered {
         self.fields.extend(value.map(|value| DiscoveredField { name: name.into(), value }));
     }
 
-    /// Returns whether a text is a part of its name, in any case: of the thing, its host, its type, its URL, an address, or what its
-    /// protocol identifies it by. Names may be written as people type them, see [`Self::is_named`].
+    /// Returns whether a text is a part of its name, in any case: of the thing, its host, its type, its URL, an address, what its
+    /// protocol identifies it by, or [`Self::given_names`]. Names may be written as people type them, see [`Self::is_named`].
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let wanted = as_typed(text);
         let holds = |held: String| as_typed(&held).contains(&wanted);
         let texts = [&self.name, &self.host, &self.service, &self.url, &self.key.id];
         !wanted.is_empty()
-            && (texts.iter().any(|held| holds(held.to_string()))
+            && (texts.into_iter().chain(self.given_names()).any(|held| holds(held.to_string()))
                 || self.addresses.iter().any(|address| holds(address.to_string()))
                 || holds(self.source.to_string()))
     }
@@ -328,7 +328,7 @@ impl From<String> for UntrustedText {
 }
 
 impl Discovered {
-    /// Returns whether this is its name, its full name, its host or an address of it. Case does not matter (RFC 6762 section 16), the domain
+    /// Returns whether this is its name, its full name, its host, one of [`Self::given_names`] or an address of it. Case does not matter (RFC 6762 section 16), the domain
     /// `.local` may be omitted, and the name may be written as people type it: with plain apostrophes, hyphens and spaces, or with
     /// the escapes of other tools (`Office\\032printer`).
     #[must_use]
@@ -338,10 +338,39 @@ impl Discovered {
             name.strip_suffix(".local").map(str::to_owned).unwrap_or(name)
         };
         if let Ok(address) = name.parse::<IpAddr>() {
-            return self.addresses.contains(&address) || self.source.ip() == Some(address);
+            return self.is_at(address);
         }
         let wanted = bare(name);
-        [&self.name, &self.key.id, &self.host].iter().any(|text| bare(&text.to_string()) == wanted)
+        let texts = [&self.name, &self.key.id, &self.host].into_iter().chain(self.given_names());
+        texts.into_iter().any(|text| bare(&text.to_string()) == wanted)
+    }
+
+    /// Returns the names that its owner gave it, besides that by which it is listed: a device states them in its description, and
+    /// players of Google Cast in a record (`fn`).
+    pub fn given_names(&self) -> impl Iterator<Item = &UntrustedText> {
+        const NAMES: [&str; 3] = ["friendly name", "computer", "fn"];
+        let is_name =
+            |field: &&DiscoveredField| NAMES.iter().any(|it| it.as_bytes() == field.name.as_bytes());
+        self.fields.iter().filter(is_name).map(|field| &field.value)
+    }
+
+    /// Returns the three names that are most like a wanted one, the best first, with their likeness: 1 for equal.
+    pub fn closest<'a>(entries: impl IntoIterator<Item = &'a Self>, wanted: &str) -> Vec<(f64, String)> {
+        let wanted = as_typed(wanted);
+        let names = |entry: &'a Self| std::iter::once(&entry.name).chain(entry.given_names());
+        let names =
+            entries.into_iter().flat_map(names).map(ToString::to_string).filter(|name| !name.is_empty());
+        let likeness = |name: &str| strsim::normalized_damerau_levenshtein(&wanted, &as_typed(name));
+        let mut rated: Vec<_> = names.map(|name| (likeness(&name), name)).collect();
+        rated.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        rated.dedup();
+        rated.truncate(3);
+        rated
+    }
+
+    /// Returns whether it announces this address, or is announced from it.
+    pub(crate) fn is_at(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address) || self.source.ip() == Some(address)
     }
 
     /// Returns the memberships that a session or a stream announces, on the interface of its announcement.

@@ -310,7 +310,7 @@ fn observers() -> Vec<Box<dyn Observer>> {
         Box::new(rtps::RtpsObserver::new()),
         Box::new(sap::SapObserver::new()),
         Box::new(ssdp::SsdpObserver::new()),
-        Box::new(wsd::WsDiscoveryObserver),
+        Box::new(wsd::WsDiscoveryObserver::default()),
         Box::new(streams::RelayObserver),
         Box::new(traffic::GroupObserver::new()),
     ]

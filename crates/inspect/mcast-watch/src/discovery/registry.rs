@@ -260,9 +260,7 @@ impl Registry {
     pub(crate) fn goodbye(&mut self, key: &DiscoveryKey, source: DiscoverySource) {
         let Some(held) = self.held(key) else { return };
         let is_own = match (held.entry.source, source) {
-            (DiscoverySource::Ip(known), DiscoverySource::Ip(from)) => {
-                known.ip() == from.ip() || held.entry.addresses.contains(&from.ip())
-            }
+            (DiscoverySource::Ip(_), DiscoverySource::Ip(from)) => held.entry.is_at(from.ip()),
             (known, from) => known == from,
         };
         if is_own {

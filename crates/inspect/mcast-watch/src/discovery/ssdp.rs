@@ -13,7 +13,7 @@ use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::registry::Registry;
-use super::support::{Asking, announced_by, authority, keep_other_family, read};
+use super::support::{Asking, announced_by, authority, keep_other_family, locate, read};
 use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -129,19 +129,12 @@ impl SsdpObserver {
         let from = datagram.source.ip();
         let twin = self.twin(now, &announced.key, from);
         // The entry is that of one of them, so it does not alternate.
-        if twin.is_some_and(|twin| twin < from && known.is_some_and(|known| known.addresses.contains(&twin)))
-        {
+        if twin.is_some_and(|twin| twin < from && known.is_some_and(|known| known.is_at(twin))) {
             return;
         }
         announced.url = UntrustedText::new(location);
-        if let Some((address, port)) = authority(location) {
-            // A device behind a faulty proxy states the loopback address.
-            if !announced.addresses.contains(&address) && !address.is_loopback() && !address.is_unspecified()
-            {
-                announced.addresses.push(address);
-            }
-            announced.port = Some(port);
-        }
+        locate(&mut announced, std::iter::once(location));
+        announced.port = authority(location).map(|(_, port)| port);
         let left = known.and_then(|known| known.expires).map(|expires| expires.since(now));
         // An update of a device states no lifetime, and extends none.
         let lifetime = message.max_age().or(left).unwrap_or(Self::DEFAULT_LIFETIME);
@@ -225,8 +218,7 @@ impl SsdpObserver {
         let id = UntrustedText::new(id);
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Ssdp, place: datagram.place, id };
         let source = datagram.source.ip();
-        let is_gathered =
-            self.gathered.get(&key).is_some_and(|gathered| gathered.announced.addresses.contains(&source));
+        let is_gathered = self.gathered.get(&key).is_some_and(|gathered| gathered.announced.is_at(source));
         let is_listed = registry.get(&key).is_some();
         registry.goodbye(&key, DiscoverySource::Ip(datagram.source));
         if is_gathered || (is_listed && registry.get(&key).is_none()) {

@@ -78,6 +78,24 @@ pub(super) fn announced_by(
     Discovered { addresses, ..Discovered::new(key, kind, DiscoverySource::Ip(datagram.source), now) }
 }
 
+/// Sets the addresses to those of URLs, at which a thing states to be reached: a relay may have sent the announcement. That of the
+/// sender stays if none is usable: a device behind a faulty proxy states the loopback address, others one that they have without DHCP.
+pub(super) fn locate<'a>(announced: &mut Discovered, urls: impl Iterator<Item = &'a [u8]>) {
+    let is_local = |address: &IpAddr| matches!(address, IpAddr::V4(v4) if v4.is_link_local());
+    let from = std::mem::take(&mut announced.addresses);
+    for (address, _) in urls.filter_map(authority) {
+        let is_elsewhere = !address.is_loopback() && !address.is_unspecified();
+        if is_elsewhere && !announced.addresses.contains(&address) {
+            announced.addresses.push(address);
+        }
+    }
+    if announced.addresses.iter().all(is_local) {
+        announced.addresses.splice(..0, from);
+    }
+    announced.addresses.sort_by_key(is_local);
+    announced.addresses.dedup();
+}
+
 /// Reads a datagram that was sent to or from the port of a protocol. One to the port that cannot be read is counted; one from it may be
 /// of a program that has the port by chance.
 pub(super) fn read<'a, T>(
@@ -96,7 +114,7 @@ pub(super) fn read<'a, T>(
 }
 
 /// Keeps what is known of a thing that is announced by IPv4 and by IPv6: its addresses of the other family, and its URL and port
-/// of IPv4, with the sender that stated them, which would otherwise alternate with those of IPv6. An announcement without a URL changes none.
+/// of IPv4, with the sender that stated them, which would otherwise alternate with those of IPv6. An announcement without a URL changes none of these.
 pub(super) fn keep_other_family(announced: &mut Discovered, before: &Discovered) {
     let Some(from) = announced.source.ip() else { return };
     let others = before.addresses.iter().filter(|address| address.is_ipv4() != from.is_ipv4());
@@ -104,6 +122,9 @@ pub(super) fn keep_other_family(announced: &mut Discovered, before: &Discovered)
         if !announced.addresses.contains(address) {
             announced.addresses.push(*address);
         }
+    }
+    if announced.url.is_empty() && !before.url.is_empty() {
+        announced.addresses.clone_from(&before.addresses);
     }
     announced.addresses.sort_by_key(IpAddr::is_ipv6);
     let is_of_v4 = before.source.ip().is_some_and(|ip| ip.is_ipv4())

@@ -1,15 +1,19 @@
 //! WS-Discovery: printers, scanners, cameras of ONVIF, and computers that share files.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
 
 use mcast_packet::payload::{WsDiscovery, WsDiscoveryKind, WsEndpoint};
 
-use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
+use super::entry::{
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
+};
 use super::registry::Registry;
 use super::support::{
-    Asking, announced_by, authority, keep_other_family, percent_decoded, read, xml_decoded,
+    Asking, announced_by, authority, keep_other_family, locate, percent_decoded, read, xml_decoded,
 };
-use super::{DiscoveryDatagram, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 
 const GROUPS: [SocketAddr; 2] = [
@@ -29,14 +33,46 @@ const PROBES: [[&str; 3]; 3] = [
     ["http://docs.oasis-open.org/ws-dd/ns/discovery/2009/01", "http://www.w3.org/2005/08/addressing", ""],
 ];
 const DRAFT: &str = "http://schemas.xmlsoap.org/ws/2005/04/discovery";
+const TO_DRAFT: &str = "urn:schemas-xmlsoap-org:ws:2005:04:discovery";
 const DRAFT_ADDRESSING: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
 
 /// Reads WS-Discovery.
-#[derive(Debug)]
-pub(super) struct WsDiscoveryObserver;
+#[derive(Debug, Default)]
+pub(super) struct WsDiscoveryObserver {
+    /// Questions for the URLs of devices that have announced none, with the time of the first one that was asked within a second.
+    questions: VecDeque<DiscoveryQuestion>,
+    asked: (Time, usize),
+}
 
 impl WsDiscoveryObserver {
+    /// Devices whose URLs are asked for within a second: any host can announce more.
+    const MAX_ASKED: usize = 16;
+
+    /// Asks for the URL of a device, unless it was just asked for: matches may omit it (WS-Discovery 1.1 section 5.3), as those of wsdd do.
+    fn resolve(&mut self, now: Time, from: SocketAddr, announced: &Discovered, known: Option<&Discovered>) {
+        let second = Duration::from_secs(1);
+        if now.since(self.asked.0) >= second {
+            self.asked = (now, 0);
+        }
+        let is_due = known.is_none_or(|known| now.since(known.last_seen) >= second / 2);
+        let Some(id) = plain_id(announced).filter(|_| is_due && self.asked.1 < Self::MAX_ASKED) else {
+            return;
+        };
+        let rest = format!(
+            "</s:Header><s:Body><d:Resolve><a:EndpointReference><a:Address>{id}</a:Address>\
+             </a:EndpointReference></d:Resolve></s:Body>"
+        );
+        let action = format!("{DRAFT}/Resolve");
+        let message = (now, self.asked.1);
+        let payload = envelope([DRAFT, DRAFT_ADDRESSING], &action, message, TO_DRAFT, &rest).into_bytes();
+        self.asked.1 += 1;
+        let destination = GROUPS[usize::from(from.is_ipv6())];
+        let (protocol, place) = (DiscoveryProtocol::WsDiscovery, Some(announced.key.place));
+        self.questions.push_back(DiscoveryQuestion { protocol, place, destination, payload });
+    }
+
     fn announce(
+        &mut self,
         now: Time,
         datagram: &DiscoveryDatagram<'_>,
         endpoint: &WsEndpoint<'_>,
@@ -54,11 +90,7 @@ impl WsDiscoveryObserver {
             announced.url = UntrustedText::new(xml_decoded(url));
             announced.port = authority(url).map(|(_, port)| port);
         }
-        for (address, _) in urls().filter_map(authority) {
-            if !announced.addresses.contains(&address) {
-                announced.addresses.push(address);
-            }
-        }
+        locate(&mut announced, urls());
         let types = words(endpoint.types).map(local_name).filter(|name| *name != b"Device");
         let mut types: Vec<&[u8]> = types.take(Registry::MAX_FIELDS).collect();
         if types.is_empty() && !endpoint.types.is_empty() {
@@ -98,6 +130,9 @@ impl WsDiscoveryObserver {
             }
             keep_other_family(&mut announced, known);
         }
+        if announced.url.is_empty() && registry.is_asking {
+            self.resolve(now, datagram.source, &announced, known);
+        }
         registry.announce(now, announced);
     }
 }
@@ -117,9 +152,13 @@ impl Observer for WsDiscoveryObserver {
                 }
             }
             WsDiscoveryKind::Hello | WsDiscoveryKind::ProbeMatches | WsDiscoveryKind::ResolveMatches => {
-                endpoints.for_each(|endpoint| Self::announce(now, datagram, &endpoint, registry));
+                endpoints.for_each(|endpoint| self.announce(now, datagram, &endpoint, registry));
             }
         }
+    }
+
+    fn poll_transmit(&mut self, _now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
+        self.questions.pop_front()
     }
 }
 
@@ -127,21 +166,49 @@ pub(super) const fn asking() -> Asking {
     Asking::new(DiscoveryProtocol::WsDiscovery, &GROUPS, PROBES.len(), |now, _, variant, number| {
         let [namespace, addressing, types] = PROBES.get(variant).copied().unwrap_or_default();
         let to = match namespace {
-            DRAFT => "urn:schemas-xmlsoap-org:ws:2005:04:discovery",
+            DRAFT => TO_DRAFT,
             _ => "urn:docs-oasis-open-org:ws-dd:ns:discovery:2009:01",
         };
-        // The identifier must be unique, and need not be secret: answers to the questions of others are read, too.
-        let (nanos, number) = (now.as_nanos(), number & 0xfff);
-        let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
-        format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
-             xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:a=\"{addressing}\" \
-             xmlns:d=\"{namespace}\"><s:Header><a:Action>{namespace}/Probe</a:Action>\
-             <a:MessageID>urn:uuid:{high:08x}-0000-4{number:03x}-8000-0000{low:08x}</a:MessageID>\
-             <a:To>{to}</a:To></s:Header><s:Body><d:Probe>{types}</d:Probe></s:Body></s:Envelope>"
-        )
-        .into_bytes()
+        let rest = format!("</s:Header><s:Body><d:Probe>{types}</d:Probe></s:Body>");
+        let action = format!("{namespace}/Probe");
+        envelope([namespace, addressing], &action, (now, number), to, &rest).into_bytes()
     })
+}
+
+/// Returns a message, of which the last part follows the addressee.
+fn envelope(
+    [namespace, addressing]: [&str; 2],
+    action: &str,
+    (now, number): (Time, usize),
+    to: &str,
+    rest: &str,
+) -> String {
+    // The identifier must be unique, and need not be secret: answers to the questions of others are read, too.
+    let (nanos, number) = (now.as_nanos(), number & 0xfff);
+    let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+         xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:a=\"{addressing}\" \
+         xmlns:d=\"{namespace}\"><s:Header><a:Action>{action}</a:Action>\
+         <a:MessageID>urn:uuid:{high:08x}-0000-4{number:03x}-8000-0000{low:08x}</a:MessageID>\
+         <a:To>{to}</a:To>{rest}</s:Envelope>"
+    )
+}
+
+/// Returns the request for the metadata of a device, in which computers have their names (Devices Profile for Web Services 1.1 section 5).
+pub(super) fn metadata_request(entry: &Discovered) -> Option<String> {
+    const ACTION: &str = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Get";
+    let id = plain_id(entry)?;
+    let rest = format!(
+        "<a:ReplyTo><a:Address>{DRAFT_ADDRESSING}/role/anonymous</a:Address></a:ReplyTo></s:Header><s:Body/>"
+    );
+    Some(envelope([DRAFT, DRAFT_ADDRESSING], ACTION, (entry.last_seen, 0), id, &rest))
+}
+
+/// Returns the identifier of a device, unless it could hold elements of XML: anybody can announce anything.
+fn plain_id(entry: &Discovered) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-._/".contains(&byte);
+    str::from_utf8(entry.key.id.as_bytes()).ok().filter(|id| id.bytes().all(is_plain))
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {

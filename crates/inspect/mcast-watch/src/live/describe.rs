@@ -1,7 +1,8 @@
-//! Fetches the description of a UPnP device.
+//! Fetches the descriptions of devices.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::discovery::{DescriptionError, DescriptionRequest, Discovered, DiscoveredField};
@@ -9,7 +10,7 @@ use crate::discovery::{DescriptionError, DescriptionRequest, Discovered, Discove
 /// How long a device may take to describe itself, from the connection to the last byte. Small devices need a second or two.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Fetches the description of a UPnP device: its name, manufacturer, model and so on. It is fetched by HTTP, without redirections, only
+/// Fetches the description of a device of UPnP or WS-Discovery: its name, manufacturer, model and so on. It is fetched by HTTP, without redirections, only
 /// from the address that announced it, in at most 5 s and 128 KiB.
 ///
 /// # Errors
@@ -39,6 +40,23 @@ pub fn describe(entry: &Discovered) -> Result<Vec<DiscoveredField>, DescribeErro
     Ok(request.read(&answer)?)
 }
 
+/// Adds the descriptions of devices to their fields, which are fetched from all at the same time ([`describe`]). Returns why others are not known.
+pub fn add_descriptions(entries: &mut [Discovered]) -> Vec<DescribeError> {
+    /// As many devices are asked; any host can announce more.
+    const MAX: usize = 64;
+    let mut devices: Vec<_> =
+        entries.iter_mut().filter(|entry| DescriptionRequest::is_offered(entry)).collect();
+    let unasked = devices.split_off(devices.len().min(MAX)).into_iter().map(|_| Err(DescribeError::TooMany));
+    let asked = thread::scope(|scope| {
+        let asking = devices
+            .into_iter()
+            .map(|entry| scope.spawn(|| describe(entry).map(|described| entry.fields.extend(described))));
+        let asking: Vec<_> = asking.collect();
+        asking.into_iter().filter_map(|asked| asked.join().ok()).collect::<Vec<_>>()
+    });
+    asked.into_iter().chain(unasked).filter_map(Result::err).collect()
+}
+
 /// Why a description was not fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +64,9 @@ pub enum DescribeError {
     /// It may not be fetched, or cannot be read.
     #[error(transparent)]
     Description(#[from] DescriptionError),
+    /// Other devices were asked.
+    #[error("there are more devices than are asked")]
+    TooMany,
     /// The device could not be reached in time.
     #[error("cannot fetch the description: {0}")]
     Connection(#[from] io::Error),

@@ -40,7 +40,7 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
-pub use describe::{DescribeError, describe};
+pub use describe::{DescribeError, add_descriptions, describe};
 #[cfg(feature = "schema")]
 pub use discovery::discovery_schemas;
 #[cfg(feature = "json")]

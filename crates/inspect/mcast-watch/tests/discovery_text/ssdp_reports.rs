@@ -137,17 +137,18 @@ fn one_answer_of_a_device_yields_its_name_service_address_and_lifetime() {
             ("a", "", "172.16.1.47 169.254.204.77 port 8080", 1_800, "http://169.254.204.77:8080/d.xml"),
         ),
         (
+            "a server in another network, whose announcement a relay has sent",
+            "10.1.0.254:1900",
+            "USN: uuid:a::upnp:rootdevice\nST: upnp:rootdevice\nCACHE-CONTROL: max-age=1800\n\
+             LOCATION: http://10.2.0.3:8200/d.xml",
+            ("a", "", "10.2.0.3 port 8200", 1_800, "http://10.2.0.3:8200/d.xml"),
+        ),
+        (
             "a location with a global address, sent from a link-local one",
             "[fe80::50dd:dbe5]:1900",
             "CACHE-CONTROL: max-age=120\nST: upnp:rootdevice\nUSN: uuid:6b9a::upnp:rootdevice\n\
              SERVER: OpenBSD/6.0 UPnP/2.0 MiniUPnPd/2.0\nLOCATION: http://[2001:984::1]:5556/rootDesc.xml",
-            (
-                "MiniUPnPd/2.0",
-                "",
-                "fe80::50dd:dbe5 2001:984::1 port 5556",
-                120,
-                "http://[2001:984::1]:5556/rootDesc.xml",
-            ),
+            ("MiniUPnPd/2.0", "", "2001:984::1 port 5556", 120, "http://[2001:984::1]:5556/rootDesc.xml"),
         ),
         (
             "an identifier with the prefix in upper case",
@@ -380,6 +381,19 @@ fn an_update_states_no_lifetime_and_extends_none() {
     );
     network.pass_seconds(1);
     assert!(lifetime(&network, &network.entry()).unwrap() <= 30);
+}
+
+#[test]
+fn a_message_without_a_location_leaves_the_address_that_is_known() {
+    let mut network = Network::new();
+    network.announces("10.1.0.254:1900", "alive", "NT: x\nUSN: uuid:a::x\nLOCATION: http://10.2.0.3:8200/");
+    network.pass_seconds(1);
+    network.announces("10.1.0.254:1900", "update", "NT: x\nUSN: uuid:a::x");
+    network.pass_seconds(1);
+    assert_eq!(reach(&network.entry()), "10.2.0.3 port 8200");
+    // The relay has sent its goodbye, too.
+    network.announces("10.1.0.254:1900", "byebye", "NT: x\nUSN: uuid:a::x");
+    assert_eq!(network.names(), [""; 0]);
 }
 
 #[test]
