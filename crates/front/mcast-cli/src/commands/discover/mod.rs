@@ -30,7 +30,7 @@ use selection::Selection;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Only entries with this text in the name, type, host or address, or of this kind or protocol (`service`, `dds`);
-    /// exit status 1 if there are none
+    /// with --ask and --once, also in the name in a device's description; exit status 1 if there are none
     #[arg(value_name = "NAME|KIND")]
     filters: Vec<String>,
 
@@ -74,7 +74,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["watch", "once"])]
     resolve: Option<String>,
 
-    /// Stop after TIME [default: 10s, with --ask 2s, with --resolve 3s; the screen and --watch continue]
+    /// Stop after TIME [default: 10s, with --ask 2s, 7s if only for CoAP, with --resolve 3s; the screen and --watch continue]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_positive_duration)]
     timeout: Option<Duration>,
 
@@ -117,8 +117,8 @@ Groups with traffic or members are shown only on request (`mcast discover group`
 Those that only discover itself has joined are omitted.
 
 Any host can announce anything. Names and texts are escaped. An entry is removed when it expires or says goodbye. -v
-shows everything that was announced; with --ask and --once, also the descriptions of UPnP devices, which are fetched
-from them.
+shows everything that was announced. With --ask and --once, -v and NAME also read the descriptions of devices (UPnP,
+WS-Discovery), with their friendly and computer names. They are fetched from the announcing addresses, in at most 5 s.
 
 Examples:
   mcast discover                               a live list of everything
@@ -159,6 +159,8 @@ enum Display {
 
 /// How long answers may take: most responders wait at most half a second, and SSDP as long as the question allows.
 const ANSWERS: Duration = Duration::from_secs(2);
+/// Servers of CoAP may wait for 5 s (RFC 7252 section 8.2), and the question is repeated after a second.
+const LEISURE: Duration = Duration::from_secs(7);
 /// How long to wait for one name; its question is repeated after a second.
 const ONE_ANSWER: Duration = Duration::from_secs(3);
 /// How long to listen: protocols that announce every second or every few seconds are seen.
@@ -205,21 +207,16 @@ impl<'a> DiscoverPlan<'a> {
             () => Display::Screen,
         };
         let asks = (arguments.ask || resolve.is_some()) && !is_file;
+        let selection = Selection::new(filters, kinds, protocols);
         let waits = match display {
             _ if is_file => None,
             Display::Once { .. } if resolve.is_some() => Some(ONE_ANSWER),
+            Display::Once { .. } if asks && selection.is_only_of(&[DiscoveryProtocol::Coap]) => Some(LEISURE),
             Display::Once { .. } if asks => Some(ANSWERS),
             Display::Once { .. } => Some(LISTENING),
             Display::Screen | Display::Watch { .. } => None,
         };
-        Self {
-            selection: Selection::new(filters, kinds, protocols),
-            resolve,
-            display,
-            timeout: arguments.timeout.or(waits),
-            asks,
-            is_file,
-        }
+        Self { selection, resolve, display, timeout: arguments.timeout.or(waits), asks, is_file }
     }
 
     fn options(&self, arguments: &Arguments) -> DiscoveryOptions {

@@ -1,20 +1,21 @@
 //! A table or objects at the end, and changes as they happen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_terminal::{Console, Output};
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryEvent, DiscoveryProtocol};
-use mcast_watch::live::{DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord, describe};
+use mcast_watch::live::{
+    DescribeError, DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord, add_descriptions,
+};
 
 use super::{DiscoverPlan, Display, text};
 use crate::arguments::Goal;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{count_of, seconds, write_record};
+use crate::output::{count, count_of, seconds, write_record};
 use crate::session::{Control, End, SessionSteps, Step};
 
 /// The time in which each switch has announced itself, which cannot be asked.
@@ -68,7 +69,10 @@ impl SessionSteps for DiscoverSession<'_> {
         if let Display::Watch { json } = self.plan.display {
             self.print_change(&event, json)?;
         }
-        if self.plan.resolve.is_some() && !self.plan.is_file && !self.resolved().is_empty() {
+        if self.plan.resolve.is_some()
+            && !self.plan.is_file
+            && self.discovery.entries().iter().any(|entry| self.is_wanted(entry))
+        {
             return Ok(Step::Over(End::Enough));
         }
         Ok(Step::Handled)
@@ -126,32 +130,32 @@ impl DiscoverSession<'_> {
         Ok(())
     }
 
-    /// Returns the entries that the name means, with what they need to be reached.
-    fn resolved(&self) -> Vec<Discovered> {
-        let Some(name) = self.plan.resolve else { return Vec::new() };
-        let needs_port = |kind| !matches!(kind, DiscoveredKind::Host | DiscoveredKind::Device);
-        let is_reachable = |entry: &Discovered| {
-            !entry.addresses.is_empty() && (entry.port.is_some() || !needs_port(entry.kind))
+    /// Returns whether an entry is selected, and has the name that is resolved, with what it needs to be reached.
+    fn is_wanted(&self, entry: &Discovered) -> bool {
+        let needs_port = !matches!(entry.kind, DiscoveredKind::Host | DiscoveredKind::Device);
+        let is_resolved = |name: &str| {
+            entry.is_named(name) && !entry.addresses.is_empty() && (entry.port.is_some() || !needs_port)
         };
-        let mut entries = self.discovery.entries();
-        entries
-            .retain(|entry| entry.is_named(name) && is_reachable(entry) && self.plan.selection.admits(entry));
-        entries
+        self.plan.resolve.is_none_or(is_resolved) && self.plan.selection.admits(entry)
     }
 
     /// Prints the entries, and what was dropped; returns whether there are any.
     fn finish(&mut self, elapsed: Duration) -> anyhow::Result<bool> {
-        let mut entries = match self.plan.resolve {
-            Some(_) => self.resolved(),
-            None => {
-                let mut entries = self.discovery.entries();
-                entries.retain(|entry| self.plan.selection.admits(entry));
-                entries
-            }
+        let DiscoverPlan { resolve, selection, display, asks, .. } = self.plan;
+        let entries = self.discovery.entries();
+        let is_sought = match resolve {
+            Some(_) => !entries.iter().any(|entry| self.is_wanted(entry)),
+            None => selection.name().is_some(),
         };
-        if self.plan.asks && self.console.is_verbose() {
-            add_descriptions(&mut entries);
-        }
+        let needs_description = |entry: &Discovered| {
+            let is_asked = *asks && matches!(display, Display::Once { .. });
+            let is_shown = self.console.is_verbose() && self.is_wanted(entry);
+            is_asked && (is_shown || (is_sought && selection.may_admit(entry)))
+        };
+        let (mut asked, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(needs_description);
+        let undescribed = add_descriptions(&mut asked);
+        let (entries, others): (Vec<_>, Vec<_>) =
+            asked.into_iter().chain(rest).partition(|entry| self.is_wanted(entry));
         let found = entries.len() as u64;
         match self.plan.display {
             Display::Once { json: true } => {
@@ -179,7 +183,33 @@ impl DiscoverSession<'_> {
         }
         self.out.flush()?;
         self.print_end(found, elapsed);
+        if found == 0 && !(selection.is_everything() && resolve.is_none()) {
+            self.print_others(&others, &undescribed);
+        }
         Ok(found > 0 || self.shown > 0)
+    }
+
+    /// Notes what else announced itself, and which names are the closest to the one that was not found.
+    fn print_others(&self, others: &[Discovered], undescribed: &[DescribeError]) {
+        // A host that appears reports memberships.
+        let others: Vec<_> = others.iter().filter(|entry| entry.kind != DiscoveredKind::Group).collect();
+        let mut numbers = BTreeMap::new();
+        others.iter().for_each(|entry| *numbers.entry(entry.key.protocol).or_insert(0_u64) += 1);
+        let numbers: Vec<_> =
+            numbers.iter().map(|(protocol, number)| format!("{protocol}: {}", count(*number))).collect();
+        let by = if numbers.is_empty() { String::new() } else { format!(" ({})", numbers.join(", ")) };
+        self.console.note(format_args!("{}{by}", count_of(others.len() as u64, "other announcement")));
+        if let Some(name) = self.plan.resolve.or_else(|| self.plan.selection.name()) {
+            let closest = Discovered::closest(others, name);
+            let closest: Vec<_> = closest.iter().map(|(_, name)| format!("\"{name}\"")).collect();
+            if !closest.is_empty() {
+                self.console.note(format_args!("the closest names: {}", closest.join(", ")));
+            }
+        }
+        if let Some(first) = undescribed.first() {
+            let devices = count_of(undescribed.len() as u64, "device");
+            self.console.note(format_args!("the names of {devices} were not read: {first}"));
+        }
     }
 
     /// Notes how much was found, and what was dropped.
@@ -199,12 +229,8 @@ impl DiscoverSession<'_> {
                 self.console.note(format_args!("nothing announced itself {place}"));
             }
             (None, 0) => {
-                // A host that appears reports memberships.
-                let is_other = |entry: &&Discovered| entry.kind != DiscoveredKind::Group;
-                let others = self.discovery.entries().iter().filter(is_other).count() as u64;
-                let all = count_of(others, "other announcement");
-                self.console.note(format_args!("nothing selected announced itself {place}; {all}"));
-                let is_visible = self.plan.selection.may_be_neighbors()
+                self.console.note(format_args!("nothing selected announced itself {place}"));
+                let is_visible = self.plan.selection.names_neighbors()
                     && !coverage.is_file
                     && !coverage.unseen().contains(&DiscoveryProtocol::Lldp);
                 if is_visible && elapsed < ANNOUNCED_BY_THEN {
@@ -229,22 +255,4 @@ impl DiscoverSession<'_> {
             self.console.warn(drops);
         }
     }
-}
-
-/// Adds the descriptions of UPnP devices, which are fetched from all at the same time, in at most 5 s.
-fn add_descriptions(entries: &mut [Discovered]) {
-    /// As many devices are asked; any host can announce more.
-    const MAX: usize = 64;
-
-    let is_described =
-        |entry: &&mut Discovered| entry.key.protocol == DiscoveryProtocol::Ssdp && !entry.url.is_empty();
-    thread::scope(|scope| {
-        for entry in entries.iter_mut().filter(is_described).take(MAX) {
-            scope.spawn(|| {
-                // A device that does not describe itself is listed without a description.
-                let described = describe(entry).unwrap_or_default();
-                entry.fields.extend(described);
-            });
-        }
-    });
 }

@@ -50,11 +50,24 @@ impl Selection {
         }
     }
 
+    /// Returns the first name that entries may have in a description: a type of service is not one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.words.iter().find_map(|word| match word {
+            Word::Text(text) if !text.starts_with('_') => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     pub(super) fn admits(&self, entry: &Discovered) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
-            && (self.protocols.is_empty() || self.protocols.contains(&entry.key.protocol))
+        self.may_admit(entry)
             && (self.words.is_empty() || self.words.iter().any(|word| word.admits(entry)))
             && !self.hides(entry)
+    }
+
+    /// Returns whether an entry is shown if it has a wanted name.
+    pub(super) fn may_admit(&self, entry: &Discovered) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
+            && (self.protocols.is_empty() || self.protocols.contains(&entry.key.protocol))
     }
 
     /// Returns whether an entry is shown only if something selects it: every host has joined some groups.
@@ -83,19 +96,19 @@ impl Selection {
             || (!self.words.is_empty() && self.words.iter().all(is_word_of))
     }
 
-    /// Returns whether neighbors may be among what is selected.
-    pub(super) fn may_be_neighbors(&self) -> bool {
+    /// Returns whether neighbors are asked for.
+    pub(super) fn names_neighbors(&self) -> bool {
         use DiscoveryProtocol::{Cdp, Lldp};
         let is_kind = |kind: &DiscoveredKind| *kind == DiscoveredKind::Neighbor;
         let is_protocol = |protocol: &DiscoveryProtocol| matches!(protocol, Lldp | Cdp);
         let is_word = |word: &Word| match word {
             Word::Kind(kind) => is_kind(kind),
             Word::Protocol(protocol) => is_protocol(protocol),
-            Word::Text(_) => true,
+            Word::Text(_) => false,
         };
-        (self.kinds.is_empty() || self.kinds.iter().any(is_kind))
-            && (self.protocols.is_empty() || self.protocols.iter().any(is_protocol))
-            && (self.words.is_empty() || self.words.iter().any(is_word))
+        self.kinds.iter().any(is_kind)
+            || self.protocols.iter().any(is_protocol)
+            || self.words.iter().any(is_word)
     }
 
     /// Returns the protocols of `--protocol`.
@@ -144,11 +157,12 @@ mod tests {
         assert_eq!(selection(&["office"]).service_type(), None);
         let unseen = [DiscoveryProtocol::Lldp, DiscoveryProtocol::Cdp];
         assert!(selection(&["neighbors", "lldp"]).is_only_of(&unseen));
-        for (words, may_be) in
-            [(&[][..], true), (&["sw1"], true), (&["lldp", "mdns"], true), (&["dds"], false)]
+        for (words, are_named) in [(&["Cellar NAS"][..], false), (&["lldp", "mdns"], true), (&["dds"], false)]
         {
-            assert_eq!(selection(words).may_be_neighbors(), may_be, "{words:?}");
+            assert_eq!(selection(words).names_neighbors(), are_named, "{words:?}");
         }
+        assert_eq!(selection(&["device", "_ipp._tcp", "Cellar NAS"]).name(), Some("cellar nas"));
+        assert_eq!(selection(&["device", "_ipp._tcp"]).name(), None);
         for visible in [&[][..], &["sw1"], &["lldp", "mdns"], &["querier"]] {
             assert!(!selection(visible).is_only_of(&unseen), "{visible:?}");
         }

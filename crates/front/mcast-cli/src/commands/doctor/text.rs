@@ -157,8 +157,7 @@ pub(super) fn write_finding(
         0 => {}
         more => labelled(label, palette.dim, &format!("and {more} more with -v"), INDENT, out)?,
     }
-    let references: String =
-        finding.id.references().iter().map(|reference| format!("{reference}; ")).collect();
+    let references: String = finding.references.iter().map(|reference| format!("{reference}; ")).collect();
     labelled("see", palette.dim, &format!("{references}mcast explain {}", finding.id), INDENT, out)
 }
 
