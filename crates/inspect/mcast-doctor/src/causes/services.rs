@@ -697,7 +697,7 @@ mod tests {
 
     use mcast::{InterfaceSelector, Membership};
     use mcast_watch::Time;
-    use mcast_watch::discovery::{DiscoveredField, DiscoveryKey, DiscoveryPlace};
+    use mcast_watch::discovery::{DescriptionError, DiscoveredField, DiscoveryKey, DiscoveryPlace};
 
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, machine, ruleset};
@@ -788,6 +788,58 @@ mod tests {
             ),
             "{cause}"
         );
+    }
+
+    #[test]
+    fn what_is_not_announced_names_the_closest_of_each_protocol_and_what_was_not_read() {
+        let device = |friendly: &str| {
+            let mut device = printer(ETH0, &["10.9.0.77"]);
+            (device.key.protocol, device.name) = (DiscoveryProtocol::Ssdp, "MediaServer".into());
+            device.fields.push(DiscoveredField::new("friendly name", friendly));
+            device
+        };
+        let (url, announced_by) = ("10.2.0.3".parse().unwrap(), "10.9.0.254".parse().unwrap());
+        let undescribed = vec![DescriptionError::OtherHost { url, announced_by }.into()];
+        let others = vec![device("Cellar NAS"), device("Office printed"), printer(ETH0, &[])];
+        let report = report(&host(), &ServiceSearch { others, undescribed, ..search(Vec::new()) });
+        let evidence = report.findings[0].evidence.iter().map(|evidence| evidence.value.clone());
+        let evidence = evidence.collect::<Vec<_>>().join("\n");
+        for part in [
+            "2 announced, none with this name; the closest: \"Office printed\"",
+            "\"Cellar NAS\"",
+            "not read: its URL leads to 10.2.0.3, but it was announced by 10.9.0.254",
+        ] {
+            assert!(evidence.contains(part), "{part}: {evidence}");
+        }
+    }
+
+    /// Documents of other protocols than that of the finding confuse.
+    #[test]
+    fn findings_cite_the_document_of_their_protocol() {
+        use DiscoveryProtocol::{Knx, Mdns, Ptp, Rtps, Ssdp};
+        let cited = |protocol, interface, address| {
+            let mut entry = printer(interface, &[address]);
+            entry.key.protocol = protocol;
+            let report = report(&host(), &search(vec![entry]));
+            report.findings[0].references.join("; ")
+        };
+        for (protocol, document) in [
+            (Mdns, "RFC 6762 section 11"),
+            (Ssdp, "UPnP Device Architecture 2.0"),
+            (Rtps, "OMG DDSI-RTPS 2.5"),
+            (Ptp, "IEEE 1588-2019 Annex C"),
+            (Knx, "KNXnet/IP (ISO 22510)"),
+        ] {
+            assert_eq!(cited(protocol, ETH1, "172.17.0.9"), document);
+            let unreachable = cited(protocol, ETH0, "127.0.1.1");
+            assert_eq!(unreachable, format!("RFC 1122 section 3.3.1; {document}"));
+        }
+        let absent = |name: &str| {
+            let target = ServiceTarget::new(name);
+            report(&host(), &ServiceSearch { target, ..search(Vec::new()) }).findings[0].references.clone()
+        };
+        assert_eq!(absent("Office printer"), [""; 0]);
+        assert_eq!(absent("/chatter"), ["OMG DDSI-RTPS 2.5"]);
     }
 
     #[test]

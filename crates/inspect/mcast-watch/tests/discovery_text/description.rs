@@ -3,6 +3,7 @@
 use mcast_watch::discovery::{DescriptionError, DescriptionRequest, Discovered, DiscoveredField};
 
 use crate::Network;
+use crate::messages::{endpoint, envelope};
 
 /// A device with this identifier that 10.0.0.7 announced with this location.
 fn device(id: &str, location: &str) -> Discovered {
@@ -107,6 +108,42 @@ fn the_description_of_the_device_is_read_and_not_that_of_another_in_the_same_doc
         (String::new(), DescriptionError::Refused(None)),
     ] {
         assert_eq!(read("a", &answer), Err(error), "{}", &answer[..answer.len().min(80)]);
+    }
+}
+
+/// A computer that 10.0.0.5 announced with this identifier by WS-Discovery.
+fn computer(id: &str) -> Discovered {
+    let mut network = Network::new();
+    let content = endpoint("X", "pub:Computer", "", "http://10.0.0.5:5357/id").replace("urn:uuid:X", id);
+    let body = format!("<d:Hello>{content}</d:Hello>");
+    network.receive("10.0.0.5:3702", "239.255.255.250:3702", envelope(&body));
+    network.entry()
+}
+
+/// Windows and wsdd list themselves as computers, and have their names in their metadata only.
+#[test]
+fn a_computer_is_found_by_the_name_in_its_metadata() {
+    let mut entry = computer("urn:uuid:id");
+    let request = DescriptionRequest::new(&entry).unwrap();
+    let text = String::from_utf8(request.payload.clone()).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /id HTTP/1.0\r\nHost: 10.0.0.5:5357\r\n"), "{head}");
+    assert!(head.ends_with(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+    assert!(body.contains("transfer/Get</a:Action>") && body.contains("<a:To>urn:uuid:id</a:To>"), "{body}");
+    let metadata = "<x:Metadata><x:MetadataSection><p:ThisDevice><p:FriendlyName>Host of services</p:FriendlyName>\
+        </p:ThisDevice></x:MetadataSection><p:Host><pub:Computer>WINPC/Workgroup:HOME</pub:Computer></p:Host></x:Metadata>";
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\n{metadata}");
+    assert!(!entry.is_named("winpc"));
+    entry.fields.extend(request.read(answer.as_bytes()).unwrap());
+    assert!(
+        entry.is_named("winpc") && entry.is_named("Host of services") && entry.matches("inpc"),
+        "{entry:?}"
+    );
+    assert!(!entry.is_named("HOME"), "{entry:?}");
+    assert_eq!(Discovered::closest([&entry], "WINCP")[0].1, "WINPC");
+    // It would be part of the request.
+    for id in ["<![CDATA[</a:To><evil/>]]>", "a b", "&lt;"] {
+        assert_eq!(DescriptionRequest::new(&computer(id)), Err(DescriptionError::UnsuitableUrl), "{id}");
     }
 }
 

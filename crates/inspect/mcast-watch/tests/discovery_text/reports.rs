@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mcast_watch::discovery::DiscoveryQuestion;
+
 use crate::messages::{Node, coap, endpoint, envelope, knx, sacn, sacn_list, sap};
 use crate::{Network, lifetime, reach, values};
 
@@ -25,6 +27,12 @@ fn ws_discovery_yields_the_name_and_the_url_that_is_on_this_network() {
                 "http://192.168.1.125/onvif/services",
                 "192.168.1.125 169.254.119.177 port 80",
             ),
+        ),
+        (
+            "a computer in another network, whose answer a relay has sent",
+            "10.1.0.254:3702",
+            ("wsdp:Device pub:Computer", "", "http://10.2.0.3:5357/id"),
+            ("Computer", "http://10.2.0.3:5357/id", "10.2.0.3 port 5357"),
         ),
         (
             "an encoder with HTTP and HTTPS",
@@ -107,6 +115,41 @@ fn a_hello_without_a_url_is_completed_by_the_answer_to_a_search_and_a_bye_ends_i
     let bye = envelope(&format!("<d:Bye>{}</d:Bye>", endpoint("id", "", "", "")));
     network.receive("10.0.0.5:41001", WSD, bye);
     assert_eq!(network.events(), ["+Computer", "~Computer", "-Computer Goodbye"]);
+}
+
+/// The addressees of the questions for URLs.
+fn resolves(network: &Network) -> Vec<String> {
+    let text = |question: &DiscoveryQuestion| String::from_utf8_lossy(&question.payload).into_owned();
+    let asked = network.asked.iter().map(text).filter(|text| text.contains("/Resolve<"));
+    asked
+        .map(|text| {
+            text.split(['<', '>'])
+                .find(|part| part.starts_with("urn:uuid:") && !part.contains("-0000-4"))
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_url_of_a_device_that_omits_it_is_asked_for_and_a_flood_of_them_is_not() {
+    let mut network = Network::new();
+    let answer = |network: &mut Network, id: &str| {
+        probe_match(network, "10.0.0.5:3702", &endpoint(id, "pub:Computer", "", ""));
+    };
+    answer(&mut network, "unasked");
+    network.pass_seconds(2);
+    network.table.ask(network.now);
+    network.pass_seconds(2);
+    assert_eq!(resolves(&network), [""; 0]);
+    for id in ["a", "a", "b&amp;&lt;"] {
+        answer(&mut network, id);
+    }
+    network.pass_seconds(3);
+    assert_eq!(resolves(&network), ["urn:uuid:a"]);
+    (0..1_000).for_each(|number| answer(&mut network, &format!("flood-{number}")));
+    network.pass_seconds(3);
+    assert_eq!(resolves(&network).len(), 1 + 16);
 }
 
 #[test]
