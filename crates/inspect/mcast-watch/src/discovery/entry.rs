@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use mcast_group::{InterfaceIndex, InterfaceSelector, Membership, SafeText};
+use mcast_group::{InterfaceIndex, InterfaceSelector, Membership};
 use mcast_packet::MacAddress;
 
-use super::facts::DiscoveredFacts;
+use super::facts::{DdsEndpoint, DdsFacts, DiscoveredFacts};
+pub use super::text::UntrustedText;
 use crate::clock::Time;
 
 /// A thing that announces itself on a network: a service, a device, a stream, a clock, a router.
@@ -83,11 +84,6 @@ pub enum DiscoverySource {
     /// The address of a frame without IP.
     Mac(MacAddress),
 }
-
-/// Text from the network. It is shown with escapes, so that it cannot change a terminal, and is cut at
-/// [`Self::MAX_LENGTH`] bytes.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UntrustedText(Box<[u8]>);
 
 mcast_group::named! {
     /// What announces itself.
@@ -279,51 +275,27 @@ fn as_typed(name: &str) -> String {
     plain.trim_end_matches('.').chars().map(character).collect()
 }
 
-impl UntrustedText {
-    /// The longest text that is kept, in bytes.
-    pub const MAX_LENGTH: usize = 1_024;
-
-    /// Keeps the beginning of `bytes`.
+impl Discovered {
+    /// Returns what is judged of a participant, a reader or a writer of DDS.
     #[must_use]
-    pub fn new(bytes: impl AsRef<[u8]>) -> Self {
-        let bytes = bytes.as_ref();
-        Self(bytes[..bytes.len().min(Self::MAX_LENGTH)].into())
+    pub fn dds(&self) -> Option<&DdsFacts> {
+        match self.facts.as_deref() {
+            Some(DiscoveredFacts::Dds(facts)) => Some(facts),
+            _ => None,
+        }
     }
 
-    /// Returns the bytes as they arrived. They are not safe for a terminal.
+    /// Returns what is judged of a reader or a writer of DDS.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn dds_endpoint(&self) -> Option<&DdsEndpoint> {
+        self.dds()?.endpoint.as_ref()
     }
 
-    /// Returns whether there is no text.
+    /// Returns the name in ROS 2 of the topic of a reader or a writer of DDS (ROS 2 design, "Topic and Service name mapping to DDS").
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Display for UntrustedText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SafeText::new(&self.0).fmt(f)
-    }
-}
-
-impl fmt::Debug for UntrustedText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-impl From<&str> for UntrustedText {
-    fn from(text: &str) -> Self {
-        Self::new(text)
-    }
-}
-
-impl From<String> for UntrustedText {
-    fn from(text: String) -> Self {
-        Self::new(text)
+    pub fn ros_topic(&self) -> Option<&[u8]> {
+        self.dds_endpoint()?;
+        self.name.as_bytes().strip_prefix(b"rt").filter(|name| name.starts_with(b"/"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_packet::payload::{RtpsLocator, RtpsLocatorUse, RtpsPrefix, RtpsVendor};
 
-use super::entry::{Discovered, UntrustedText};
+use super::text::UntrustedText;
 
 /// What is judged of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,30 +80,6 @@ impl DiscoveredFacts {
         let names = endpoint.iter().flat_map(|endpoint| &endpoint.partitions).chain([tag]);
         let names = names.map(|name| size_of_val(name) + name.as_bytes().len());
         size_of::<Self>() + size_of_val(&locators[..]) + policies.chain(names).sum::<usize>()
-    }
-}
-
-impl Discovered {
-    /// Returns what is judged of a participant, a reader or a writer of DDS.
-    #[must_use]
-    pub fn dds(&self) -> Option<&DdsFacts> {
-        match self.facts.as_deref() {
-            Some(DiscoveredFacts::Dds(facts)) => Some(facts),
-            _ => None,
-        }
-    }
-
-    /// Returns what is judged of a reader or a writer of DDS.
-    #[must_use]
-    pub fn dds_endpoint(&self) -> Option<&DdsEndpoint> {
-        self.dds()?.endpoint.as_ref()
-    }
-
-    /// Returns the name in ROS 2 of the topic of a reader or a writer of DDS (ROS 2 design, "Topic and Service name mapping to DDS").
-    #[must_use]
-    pub fn ros_topic(&self) -> Option<&[u8]> {
-        self.dds_endpoint()?;
-        self.name.as_bytes().strip_prefix(b"rt").filter(|name| name.starts_with(b"/"))
     }
 }
 

@@ -27,6 +27,7 @@ mod streams;
 mod support;
 #[cfg(test)]
 mod testing;
+mod text;
 mod traffic;
 mod wsd;
 
