@@ -1,6 +1,7 @@
 //! The table, objects, changes, and one name.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use mcast::Receiver;
@@ -116,11 +117,51 @@ fn nothing_selected_is_status_1_and_says_what_was_listened_to() {
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
     assert!(ended.stderr.contains("nothing selected announced itself in"), "{}", ended.stderr);
     // The groups that discover itself has joined were not announced.
-    assert!(ended.stderr.contains(" on eth0; 0 other announcements\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\n0 other announcements\n"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("LLDP"), "{}", ended.stderr);
+    let ended = mcast(&lan.b, &["discover", "--once", "-W", "0.3", "neighbor"]);
     assert!(ended.stderr.contains("listen longer, with `-W 61`"), "{}", ended.stderr);
     let ended = mcast(&lan.b, &["discover", "--resolve", "toaster", "-W", "0.3"]);
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
     assert!(ended.stderr.contains("\"toaster\" was not found in"), "{}", ended.stderr);
+}
+
+/// Describes each device that a host announces by this name, until the test ends.
+fn describe(host: &Host, friendly: &str) {
+    let listener = host.run(|| TcpListener::bind("10.0.0.1:8080").unwrap()).unwrap();
+    let answer = format!(
+        "HTTP/1.0 200 OK\r\n\r\n<root><device><friendlyName>{friendly}</friendlyName></device></root>"
+    );
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            drop((stream.read(&mut [0; 1_024]), stream.write_all(answer.as_bytes())));
+        }
+    });
+}
+
+/// Users know a device by the name in its description, which is fetched.
+#[test]
+fn a_device_is_selected_and_resolved_by_the_name_in_its_description() {
+    let lan = Lan::new();
+    describe(&lan.a, "Cellar NAS");
+    let ended = discovered(&lan, &["--ask", "--once", "-W", "2", "cellar nas"]).succeeded();
+    assert!(ended.text().contains("10.0.0.1:8080"), "{ended:?}");
+    // Another name of the same kind is not its name, and the closest one is named.
+    let ended = discovered(&lan, &["--ask", "--once", "-W", "2", "Celar NAS", "neighbor"]);
+    assert_eq!((ended.status, ended.text()), (Some(1), ""), "{ended:?}");
+    for part in ["2 other announcements (ssdp: 2)", "the closest names: \"Cellar NAS\""] {
+        assert!(ended.stderr.contains(part), "{part}: {ended:?}");
+    }
+    let running = start(&lan.b, &["discover", "--resolve", "Cellar NAS", "-W", "3"]);
+    // It prints nothing until it ends, so the device is announced until then.
+    while running.stdout.text().is_empty() && running.stderr.text().is_empty() {
+        notify(&lan.a, "lamp", "alive");
+    }
+    assert_eq!(running.end().succeeded().text(), "10.0.0.1:8080\n");
+    // Without --ask, nothing is sent.
+    let ended = discovered(&lan, &["--once", "-W", "2", "cellar nas"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
 }
 
 #[test]

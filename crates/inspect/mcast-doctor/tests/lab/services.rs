@@ -1,6 +1,6 @@
 //! Names that are looked for: services that announce themselves by mDNS, and what keeps a program from them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -441,6 +441,36 @@ impl Gateway {
             assert_healthy(&examine(&self.net.receiver, PRINTER, interfaces));
         }
     }
+}
+
+/// Users know a device by the name in its description.
+#[test]
+pub(crate) fn a_device_with_a_name_in_its_description() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let listener = net.sender.run(|| TcpListener::bind("10.9.0.1:8200").unwrap()).unwrap();
+    std::thread::spawn(move || {
+        const ANSWER: &[u8] =
+            b"HTTP/1.0 200 OK\r\n\r\n<root><device><friendlyName>Cellar NAS</friendlyName></device></root>";
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            drop((stream.read(&mut [0; 1_024]), stream.write_all(ANSWER)));
+        }
+    });
+    let server = "urn:schemas-upnp-org:device:MediaServer:1";
+    let message = format!(
+        "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nCACHE-CONTROL: max-age=1800\r\nNTS: ssdp:alive\r\n\
+         LOCATION: http://10.9.0.1:8200/d.xml\r\nNT: {server}\r\nUSN: uuid:a::{server}\r\n\r\n"
+    );
+    let socket = net.sender.run(|| UdpSocket::bind("10.9.0.1:0").unwrap()).unwrap();
+    let group = (Ipv4Addr::new(239, 255, 255, 250), 1900).into();
+    let _announced = Stream::of(socket, group, move |_| message.clone().into_bytes());
+    let report = examine(&net.receiver, "cellar nas", &[]);
+    assert_healthy(&report);
+    let observed = format!("{:?}", report.observations);
+    assert!(observed.contains("Cellar NAS") && observed.contains("10.9.0.1:8200"), "{observed}");
 }
 
 #[test]
