@@ -83,7 +83,7 @@ fn several_domains(observation: &Observation, flows: &[&Flow]) -> Option<Finding
 
 /// Returns the notes that several senders are at once what one of them should be.
 fn rivals(observation: &Observation, flows: &[&Flow]) -> Vec<Finding> {
-    /// A master that yields to a better one announces itself one more time.
+    /// A master that yields to a better one may have announced itself before that.
     const MIN_MESSAGES: u64 = 2;
     let mut roles: BTreeMap<Role, BTreeMap<u128, &Flow>> = BTreeMap::new();
     for flow in flows {
