@@ -122,7 +122,8 @@ fn examined(
                     Ok((None, examine_membership(membership, options, check_signals)?))
                 }
                 Expected::Protocol(target) => {
-                    Ok((Some(target), examine_protocol(target, options, check_signals)?))
+                    let name = target.name.as_deref().map(|name| (name, target.interface.as_ref()));
+                    Ok((name, examine_protocol(target, options, check_signals)?))
                 }
             });
             each.collect::<Examined<Vec<_>>>().map(Report::together)

@@ -401,8 +401,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     TUNNEL.rule(
         "a relay keeps its tunnel while it is there",
-        "Some(other) if other.was_heard_within(now, IN_USE) => {",
-        "Some(other) if false && other.was_heard_within(now, IN_USE) => {",
+        "Some(other) if now < other.heard + IN_USE => {",
+        "Some(other) if false && now < other.heard + IN_USE => {",
     ),
     TUNNEL.rule(
         "a key that is removed ends its tunnels",
