@@ -74,21 +74,26 @@ pub(super) fn findings(judgement: &Judgement<'_>, here: &[&Discovered]) -> Vec<F
     }
     if found.is_empty() {
         let severity = if topics.is_empty() { Severity::Warning } else { Severity::Fault };
-        found.extend(ends_apart(judgement, &remote, severity));
+        found.extend(ends_apart(judgement, &here, &remote, severity));
     }
     found
 }
 
-/// A reader of other hosts has no writer in its network, and one in another network of this machine.
-fn ends_apart(judgement: &Judgement<'_>, remote: &[&Discovered], severity: Severity) -> Option<Finding> {
-    let are = |is_writer: bool| {
-        let is_it = move |end: &&&Discovered| end.dds_endpoint().is_some_and(|it| it.is_writer == is_writer);
-        remote.iter().filter(is_it)
-    };
-    let (reader, writer) = are(false).find_map(|reader| {
-        let mut writers = are(true).filter(|writer| writer.name == reader.name);
-        let writer = writers.clone().next()?;
-        writers.all(|writer| writer.key.place != reader.key.place).then_some((*reader, *writer))
+/// A reader of another host has no writer in its network, not even here, and one of another host in another network of this machine.
+fn ends_apart(
+    judgement: &Judgement<'_>,
+    here: &[&Discovered],
+    remote: &[&Discovered],
+    severity: Severity,
+) -> Option<Finding> {
+    let is_writer = |end: &Discovered| end.dds_endpoint().map(|endpoint| endpoint.is_writer);
+    let mut readers = remote.iter().filter(|end| is_writer(end) == Some(false));
+    let (reader, writer) = readers.find_map(|reader| {
+        let is_of_topic = |end: &&&Discovered| is_writer(end) == Some(true) && end.name == reader.name;
+        let mut writers = remote.iter().chain(here).filter(is_of_topic);
+        let has_one = writers.any(|writer| writer.key.place == reader.key.place);
+        let writer = remote.iter().find(is_of_topic).filter(|_| !has_one)?;
+        Some((*reader, *writer))
     })?;
     let [of_writer, of_reader] = [writer, reader].map(|end| judgement.name(end.key.place.interface));
     let cause = format!(
@@ -673,6 +678,39 @@ mod tests {
         let there = vec![robot(), end("robot", "rt/scan", writer())];
         let own = vec![pc(), end("pc", "rt/scan", reader())];
         assert_eq!(judged(there, own), []);
+    }
+
+    #[test]
+    fn a_reader_without_a_writer_in_its_network_is_named_if_another_network_has_one() {
+        let on_eth1 = |mut entry: Discovered| {
+            entry.key.place.interface = ETH1;
+            entry
+        };
+        let writes = |place: fn(Discovered) -> Discovered| place(end("robot", "rt/scan", writer()));
+        let on_eth0 = |entry| entry;
+        let reads = || {
+            let mut end = on_eth1(end("third", "rt/scan", reader()));
+            end.source = DiscoverySource::Ip("172.17.0.3:40000".parse().unwrap());
+            end
+        };
+        let outcome = |remote: Vec<Discovered>, own: Vec<Discovered>| {
+            let others = vec![robot(), participant(ETH1, "third", "172.17.0.3", &["172.17.0.3"])];
+            let mut found = remote;
+            found.extend(own.iter().filter(|entry| entry.dds_endpoint().is_some()).cloned());
+            let wanted = [ETH0, ETH1].into();
+            let report = report(&host(), &ServiceSearch { own, others, wanted, ..search(found) });
+            let found = report.findings.iter().map(|finding| (finding.id, finding.severity));
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            outcome(vec![writes(on_eth0), reads()], Vec::new()),
+            [(Id::AnnouncedElsewhere, Severity::Fault)]
+        );
+        assert_eq!(outcome(vec![writes(on_eth1), reads()], Vec::new()), [], "beside it");
+        assert_eq!(outcome(vec![writes(on_eth0), writes(on_eth1), reads()], Vec::new()), [], "in both");
+        let own_there = participant(ETH1, "pc", "172.17.0.1", &["172.17.0.1"]);
+        let own = vec![pc(), own_there, on_eth1(end("pc", "rt/scan", writer()))];
+        assert_eq!(outcome(vec![writes(on_eth0), reads()], own), [], "here");
     }
 
     /// What public reports describe: the robot, the participants of this machine, and what is wrong.

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Family, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast_sys::{GroupOptions, SocketOptions};
 
 use super::Cause;
 use crate::Severity;
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
-use crate::snapshot::{Counter, Counters, JoinedGroup, Snapshot};
+use crate::snapshot::{Counter, Counters, JoinedGroup, Snapshot, UdpSocket};
 use crate::wire::{ControlMessage, ControlPacket, DatagramSummary, Flow, FlowKey, Tap, Wire};
 pub(crate) use mcast_host::fixtures::{ETH0, ETH1, LO, for_udp, kernel_drop, machine, ruleset};
 
@@ -142,6 +143,24 @@ fn counters_increase_by_the_given_values() {
     let observation = with_counters(membership("239.1.2.3:5000", Vec::new(), 0), &[("IpInReceives", 7)]);
     assert_eq!(observation.rise_of("IpInReceives"), Some(7));
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
+}
+
+/// Adds a socket of this machine that sends from port 5000, with its loopback on or off.
+pub(crate) fn add_sender(observation: &mut Observation, inode: u64, loopback: bool) {
+    let group = GroupOptions { all: true, loopback, hop_limit: 4, sends_by: None };
+    let options = SocketOptions {
+        family: Family::V4,
+        v6_only: false,
+        bound_interface: None,
+        receive_buffer: 4096,
+        filter: None,
+        encapsulation: None,
+        groups: [(Family::V4, group)].into(),
+    };
+    let local = SocketAddr::from(([0; 4], 5000));
+    let socket = UdpSocket { local, peer: None, inode, drops: 0, programs: Vec::new() };
+    observation.before.udp_sockets.push(socket);
+    observation.before.socket_options.insert(inode, options);
 }
 
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.

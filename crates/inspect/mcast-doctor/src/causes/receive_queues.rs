@@ -484,10 +484,9 @@ impl Stretch {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        ETH0, flow, joined_socket, kernel_drop, membership, severities, with_counters,
+        ETH0, add_sender, flow, joined_socket, kernel_drop, membership, severities, with_counters,
     };
-    use mcast::{Family, SourceFilter};
-    use mcast_sys::{GroupOptions, SocketOptions};
+    use mcast::SourceFilter;
 
     use super::super::judge;
     use super::*;
@@ -520,20 +519,7 @@ mod tests {
             let mut sent = flow(ETH0, "10.9.0.2:5000", TO);
             sent.key.outgoing = true;
             let mut observation = membership(TO, vec![sent], 0);
-            let local = "0.0.0.0:5000".parse().unwrap();
-            observation.before.udp_sockets =
-                vec![UdpSocket { local, peer: None, inode: 9, drops: 0, programs: Vec::new() }];
-            let group = GroupOptions { all: true, loopback, hop_limit: 4, sends_by: None };
-            let options = SocketOptions {
-                family: Family::V4,
-                v6_only: false,
-                bound_interface: None,
-                receive_buffer: 4096,
-                filter: None,
-                encapsulation: None,
-                groups: [(Family::V4, group)].into(),
-            };
-            observation.before.socket_options.insert(9, options);
+            add_sender(&mut observation, 9, loopback);
             if is_member {
                 observation.trial_mut().other_sockets = vec![joined_socket(ETH0, SourceFilter::ANY)];
             }

@@ -78,7 +78,8 @@ pub enum DdsMismatch {
 /// A reader or a writer.
 type Endpoint<'a> = (&'a Discovered, &'a DdsEndpoint);
 
-/// Returns what keeps two participants apart; `all` has their readers and writers. `reaches` says whether the second one's host can send to an address of the first one, and vice versa.
+/// Returns what keeps two participants apart; `all` has their readers and writers. `reaches` says whether the second one's host can
+/// send to an address of the first one, and vice versa.
 #[must_use]
 pub fn dds_obstacles(
     first: &Discovered,

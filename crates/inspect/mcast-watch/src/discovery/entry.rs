@@ -300,9 +300,9 @@ impl Discovered {
 }
 
 impl Discovered {
-    /// Returns whether this is its name, its full name, its host, one of [`Self::given_names`] or an address of it. Case does not matter (RFC 6762 section 16), the domain
-    /// `.local` may be omitted, and the name may be written as people type it: with plain apostrophes, hyphens and spaces, or with
-    /// the escapes of other tools (`Office\\032printer`).
+    /// Returns whether this is its name, its full name, its host, one of [`Self::given_names`] or an address of it. Case does not matter
+    /// (RFC 6762 section 16), the domain `.local` may be omitted, and the name may be written as people type it: with plain apostrophes,
+    /// hyphens and spaces, or with the escapes of other tools (`Office\\032printer`).
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         let bare = |name: &str| {

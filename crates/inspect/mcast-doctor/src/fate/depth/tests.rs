@@ -1,12 +1,11 @@
 //! No observation in which an expected flow is lost is judged healthy.
 
 use mcast::{Family, SourceFilter};
-use mcast_sys::{GroupOptions, SocketOptions};
 use proptest::prelude::*;
 
 use super::*;
 use crate::causes::fixtures::{
-    ETH0, ETH1, flow, for_udp, joined_socket, membership, program, ruleset, with_counters,
+    ETH0, ETH1, add_sender, flow, for_udp, joined_socket, membership, program, ruleset, with_counters,
 };
 use crate::causes::judge;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
@@ -94,25 +93,8 @@ fn part_of_what_this_machine_sends_is_lost_unless_a_socket_of_that_port_is_not_l
         let mut sent = flow(ETH0, "10.9.0.2:5000", TO);
         sent.key.outgoing = true;
         let mut observation = membership(TO, vec![sent], 5);
-        let socket = |inode| UdpSocket {
-            local: "0.0.0.0:5000".parse().unwrap(),
-            peer: None,
-            inode,
-            drops: 0,
-            programs: Vec::new(),
-        };
-        observation.before.udp_sockets = vec![socket(8), socket(9)];
-        let group = GroupOptions { all: true, loopback, hop_limit: 4, sends_by: None };
-        let options = SocketOptions {
-            family: Family::V4,
-            v6_only: false,
-            bound_interface: None,
-            receive_buffer: 4096,
-            filter: None,
-            encapsulation: None,
-            groups: [(Family::V4, group)].into(),
-        };
-        observation.before.socket_options.insert(9, options);
+        add_sender(&mut observation, 8, true);
+        add_sender(&mut observation, 9, loopback);
         depths(&observation)
     };
     assert_eq!(depths_with(true), [Depth::OnWire]);
