@@ -48,6 +48,10 @@ pub(crate) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
+/// What cargo has set for this program. With it, build scripts that look at it, as that of `ring` does, would run again after each
+/// call of cargo by hand, and everything above them would be compiled again.
+const OF_THIS_PROGRAM: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// A command for any other program, in the root of the checkout.
 pub(crate) fn program<S: AsRef<OsStr>>(
     name: impl AsRef<OsStr>,
@@ -55,6 +59,11 @@ pub(crate) fn program<S: AsRef<OsStr>>(
 ) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(crate::root()).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if OF_THIS_PROGRAM.iter().any(|head| name.to_string_lossy().starts_with(head)) {
+            command.env_remove(name);
+        }
+    }
     if is_ci() {
         command.envs(FOR_ONE_BUILD.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()));
     }
@@ -163,6 +172,17 @@ mod tests {
         let error = finish(program("no-such-program-here", ["x"]), false).unwrap_err();
 
         assert!(format!("{error:#}").contains("no-such-program-here x"), "{error:#}");
+    }
+
+    /// Cargo sets these for this test, too.
+    #[test]
+    fn programs_do_not_see_what_cargo_has_set_for_this_one() {
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let finished = finish(program("env", [""; 0]), false).unwrap();
+
+        assert!(finished.output.contains("PATH="), "{}", finished.output);
+        let heads = |line: &&str| OF_THIS_PROGRAM.iter().any(|head| line.starts_with(head));
+        assert_eq!(finished.output.lines().find(heads), None);
     }
 
     #[test]

@@ -137,7 +137,11 @@ pub(super) fn steps_for(changed: &Changed) -> Result<Vec<Step>> {
         move |options| every_test_of(&selected, options),
     )];
     if changed.has_examples {
-        steps.push(Step::new("doc-tests", "the examples in the documentation", doc_tests));
+        let names = changed.touched.iter().chain(&changed.above);
+        let crates: String = names.map(|name| format!("{},", name.replace('-', "_"))).collect();
+        steps.push(Step::new("doc-tests", "the examples in their documentation", move |options| {
+            doc_tests_among(&crates, options)
+        }));
     }
     if changed.touched.contains(CORE) {
         steps.push(core_step());
@@ -326,8 +330,19 @@ fn doc_tests(options: &RunOptions) -> Result<Outcome> {
 }
 
 fn doc_tests_of(packages: &[String], options: &RunOptions) -> Result<Outcome> {
+    outcome(documentation_tests(packages), "rustdoc", options)
+}
+
+fn documentation_tests(packages: &[String]) -> Command {
     let mut command = cargo(["test", "--quiet", "--doc", "--all-features", "--no-fail-fast"]);
     command.args(packages);
+    command
+}
+
+/// Runs the examples of these crates, each with a comma behind it.
+fn doc_tests_among(crates: &str, options: &RunOptions) -> Result<Outcome> {
+    let mut command = documentation_tests(&workspace());
+    command.env("RUSTDOC", crate::root().join("xtask/runners/rustdoc-selected")).env("MCAST_EXAMPLES", crates);
     outcome(command, "rustdoc", options)
 }
 
