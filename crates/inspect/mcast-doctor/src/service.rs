@@ -138,6 +138,12 @@ pub(crate) enum Connection {
     Unreachable(String),
 }
 
+impl Connection {
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+}
+
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

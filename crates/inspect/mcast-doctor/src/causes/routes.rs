@@ -535,7 +535,7 @@ pub(super) fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Op
     })
 }
 
-fn enable(link: &Link) -> [Remedy; 2] {
+pub(super) fn enable(link: &Link) -> [Remedy; 2] {
     remedies::sysctl(&interface_setting(Family::V6, link.name(), "disable_ipv6"), 0, scope(link))
 }
 

@@ -17,10 +17,10 @@ use crate::netfilter::KnownPacket;
 use crate::observation::{Interest, Observation, Program};
 use crate::remedies::{self, AnswerPort};
 use crate::service::{Connection, ServiceSearch};
-use crate::snapshot::DroppingRule;
+use crate::snapshot::{DroppingRule, Link, interface_setting};
 use crate::{
     ArrivalStatus, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion,
-    Remedy, Report, Severity, Tool,
+    Remedy, RemedyScope, Report, Severity, Tool,
 };
 
 /// The longest list of names in a sentence.
@@ -36,7 +36,10 @@ pub(super) const ANNOUNCED_ELSEWHERE: Cause = Cause::new(Check::Protocol, &[]).w
 
 /// The announced addresses are not those of a host that this machine reaches.
 pub(super) const UNREACHABLE_ADDRESS: Cause =
-    Cause::new(Check::Protocol, &["RFC 1122 section 3.3.1"]).without_loss();
+    Cause::new(Check::Protocol, &["RFC 1122 section 3.3.1"]).without_loss().offering(|on| {
+        let routes = setting_of_routes(&on.link);
+        super::routes::enable(&on.link).into_iter().chain(take_routes(&on.link, &routes, 64)).collect()
+    });
 
 /// Two hosts announce different services by one name.
 pub(super) const NAME_CONFLICT: Cause =
@@ -47,8 +50,9 @@ pub(super) const LINK_LOCAL_ONLY: Cause =
     Cause::new(Check::Protocol, &["RFC 4007 section 11"]).without_loss();
 
 /// It is announced, and does not take connections.
-pub(super) const SERVICE_SILENT: Cause =
-    Cause::new(Check::Protocol, &["RFC 9293 section 3.5"]).without_loss();
+pub(super) const SERVICE_SILENT: Cause = Cause::new(Check::Protocol, &["RFC 9293 section 3.5"])
+    .without_loss()
+    .offering(|on| take_routes(&on.link, &setting_of_routes(&on.link), 64).into());
 
 /// What an announced address is for this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -503,10 +507,47 @@ impl Judgement<'_> {
         if entry.key.protocol == DiscoveryProtocol::Rtps {
             return Some(super::dds::with_setting(finding, entry));
         }
+        let is_unrouted = |(address, reach): &&(IpAddr, Reach)| address.is_ipv6() && *reach == Reach::NoRoute;
+        let device = self.observation.after.link(entry.key.place.interface);
+        if let Some(link) = device.filter(|_| bad.iter().all(is_unrouted)) {
+            return Some(self.with_route(finding, link));
+        }
         Some(finding.advise(
             Tool::Program,
             "On that host, make the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
         ))
+    }
+
+    /// Adds how this machine gets a route to what a router beside it announces, such as the mesh of Thread.
+    fn with_route(&self, finding: Finding, link: &Link) -> Finding {
+        let machine = &self.observation.after;
+        let setting = |key| interface_setting(Family::V6, link.name(), key);
+        let disabled = setting("disable_ipv6");
+        if machine.number(&disabled) == Some(1) {
+            let remedies = super::routes::enable(link);
+            return finding.evidence(EvidenceKind::Setting, disabled, 1).with_remedies(remedies);
+        }
+        // A router believes others only with 2.
+        let accepted = if is_router(self.observation, Family::V6) { 2 } else { 1 };
+        let needed = [(setting("accept_ra"), accepted), (setting_of_routes(link), 64)];
+        // Services that configure interfaces evaluate advertisements themselves, and keep the kernel from it.
+        let needed = needed.into_iter().filter(|_| link.config_service.is_none());
+        let mut finding = needed.fold(finding, |finding, (name, needed)| {
+            match machine.number(&name).filter(|value| *value < needed) {
+                Some(value) => finding
+                    .evidence(EvidenceKind::Setting, name.clone(), value)
+                    .with_remedies(take_routes(link, &name, needed)),
+                None => finding,
+            }
+        });
+        finding.references.push("RFC 4191 section 2.3".to_owned());
+        finding.advise(
+            Tool::Network,
+            format!(
+                "A border router, such as that of a Thread network with Matter devices, announces the route to its devices in router advertisements: `rdisc6 {}` asks for one. It has to be in this network, and what is between must pass ff02::1. If the address is not meant for this network, make the responder on that host announce another one.",
+                link.name()
+            ),
+        )
     }
 
     /// Two hosts announce different services by one name.
@@ -612,20 +653,27 @@ impl Judgement<'_> {
         let tried: Vec<_> = tried.collect();
         let dropped: Vec<_> =
             tried.iter().filter_map(|tried| self.dropped_connection(entry, *tried)).collect();
-        let is_accepted = tried.iter().any(|(_, connection)| **connection == Connection::Accepted);
-        if tried.is_empty() || (is_accepted && dropped.len() < tried.len()) {
+        let is_proof = must_listen(entry, port);
+        // A host that refuses is there.
+        let answers = |connection: &Connection| {
+            *connection == Connection::Accepted || (!is_proof && *connection == Connection::Refused)
+        };
+        let is_answered = tried.iter().any(|(_, connection)| answers(connection));
+        if tried.is_empty() || (is_answered && (!is_proof || dropped.len() < tried.len())) {
             return None;
         }
         let refused = tried.iter().filter(|(_, connection)| **connection == Connection::Refused);
         let refused: Vec<_> = refused.map(|(address, _)| address).collect();
         let addresses = list(tried.iter().map(|(address, _)| address));
         let finding = |cause| {
-            let finding = self.about(Id::ServiceSilent, Severity::Fault, entry, cause);
+            let is_unknown = !is_proof && !tried.iter().any(|(_, connection)| connection.is_unreachable());
+            let severity = if is_unknown { Severity::Warning } else { Severity::Fault };
+            let finding = self.about(Id::ServiceSilent, severity, entry, cause);
             tried.iter().fold(finding, |finding, (address, connection)| {
                 finding.evidence(EvidenceKind::Answer, address.to_string(), connection.to_string())
             })
         };
-        if let Some((address, suspects)) = dropped.first() {
+        if let Some((address, suspects)) = dropped.first().filter(|_| is_proof) {
             let cause = format!(
                 "{} is announced, and the packet filter of this machine drops connections to {address}: {}.",
                 title(entry),
@@ -638,7 +686,16 @@ impl Judgement<'_> {
                     .advise(Tool::Nft, advice),
             );
         }
-        let is_absent = tried.iter().all(|(_, connection)| matches!(connection, Connection::Unreachable(_)));
+        let is_absent = tried.iter().all(|(_, connection)| connection.is_unreachable());
+        // The default route leads to another router than that of its network.
+        let is_routed = |(address, _): &(SocketAddr, &Connection)| {
+            address.is_ipv6() && matches!(self.reach(entry, address.ip()), Reach::Routed(_))
+        };
+        let link = self.observation.after.link(entry.key.place.interface);
+        let behind = |finding| match link.filter(|_| tried.iter().all(is_routed)) {
+            Some(link) => self.with_route(finding, link),
+            None => finding,
+        };
         Some(match refused.is_empty() {
             false => finding(format!(
                 "{} is announced, but nothing listens at {}: its host refuses connections.",
@@ -649,24 +706,43 @@ impl Judgement<'_> {
                 Tool::Program,
                 "Start the service on that host, or run `ss -ltn` there to see on which address and port it listens. An announcement from a file (avahi's /etc/avahi/services) remains after the service has stopped.",
             ),
-            true if is_absent => finding(format!(
+            true if is_absent => behind(
+                finding(format!(
                 "{} is announced, and no host answers at {addresses}: it is off and another one repeats its announcement, its netmask or address is wrong, or an access point isolates its clients.",
                 title(entry)
-            ))
+            )))
             .advise(
                 Tool::Network,
                 format!("Compare its address and netmask with those of this machine, and see who announces it: {}.", entry.source),
             ),
-            true => finding(format!(
+            true => behind(finding(format!(
                 "{} is announced by multicast, but {addresses} does not answer: unicast between it and this machine is blocked.",
                 title(entry)
-            ))
+            )))
             .advise(
                 Tool::Network,
                 "Check the firewall of that host, the rules between the two VLANs (allow connections to that port, and their replies), and client isolation on the access point. A relay carries announcements only: connections need a route in both directions.",
             ),
         })
     }
+}
+
+/// The longest prefix to which the kernel takes a route from router advertisements; 0, its default, is none.
+fn setting_of_routes(link: &Link) -> String {
+    interface_setting(Family::V6, link.name(), "accept_ra_rt_info_max_plen")
+}
+
+fn take_routes(link: &Link, setting: &str, value: i64) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("routes that routers on {} announce", link.name()))
+        .warning("routes that were taken last until their lifetime ends");
+    remedies::sysctl(setting, value, scope)
+}
+
+/// Whether the service of an entry listens on its port for TCP, as its type says. Operational nodes of Matter use UDP, and what only
+/// describes a host, such as the computers of avahi and disks for Time Machine, has the port of discard.
+fn must_listen(entry: &Discovered, port: u16) -> bool {
+    const DISCARD: u16 = 9;
+    port != DISCARD && !entry.service.as_bytes().eq_ignore_ascii_case(b"_matter._tcp")
 }
 
 /// Adds the document that defines the groups of a protocol, unless its cause is one of that protocol.

@@ -211,7 +211,8 @@ fn programs_of_domain(machine: &Snapshot, domain: u32) -> Result<(BTreeSet<Strin
 /// Connects to the first announced addresses, all at once.
 fn connect(machine: &Snapshot, found: &[Discovered]) -> BTreeMap<SocketAddr, Connection> {
     let at = |entry: &Discovered| {
-        let port = entry.port.filter(|_| takes_connections(entry));
+        // RFC 6763 section 8: the name of a protocol that this device does not speak has port 0.
+        let port = entry.port.filter(|port| *port != 0 && takes_connections(entry));
         let addresses = entry.addresses.clone();
         port.into_iter().flat_map(move |port| {
             addresses.clone().into_iter().map(move |address| SocketAddr::new(address, port))

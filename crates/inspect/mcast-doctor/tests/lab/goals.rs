@@ -62,6 +62,8 @@ networks! {
     dds::writers_that_offer_more_than_readers_request,
     dds::nodes_of_cyclone_dds_with_unusual_settings,
     services::a_printer_that_is_announced_and_accepts_connections,
+    services::a_node_of_matter_behind_a_border_router,
+    services::a_computer_that_is_announced_with_the_port_of_discard,
     services::a_printer_of_avahi_beside_a_tunnel_and_a_copier,
     services::a_gateway_whose_relay_announces_a_printer,
     services::a_gateway_with_a_relay_that_has_a_socket_for_each_interface,

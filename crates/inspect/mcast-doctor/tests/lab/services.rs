@@ -1,7 +1,7 @@
 //! Names that are looked for: services that announce themselves by mDNS, and what keeps a program from them.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use mcast_doctor::{Id, Report, ServiceTarget, Severity, Verdict, examine_service
 use mcast_lab::{Child, Host};
 use mcast_watch::Discovery;
 use mcast_watch::live::DiscoveryOptions;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::boxes;
 use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, nft, run};
@@ -65,9 +65,27 @@ crate::table::cases! {
     };
     printer_is_off: ServiceSilent, "a host repeats the announcement of a printer that is off", || looked_for(&["10.9.0.77"], PRINTER, |_| {});
     printer_without_ipv4: UnreachableAddress, "a printer announces an address of IPv6, which the receiver has turned off", || {
-        looked_for(&["fd09::1"], PRINTER, |net| {
-            net.receiver.sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
-        })
+        let net = Net::new();
+        net.receiver.sysctl("net/ipv6/conf/eth0/accept_dad", "0").unwrap();
+        net.receiver.sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        // RFC 4861 section 4.6.2: fd09::/64, for addresses of an hour.
+        let mut prefix = vec![3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0, 0xfd, 9];
+        prefix.resize(32, 0);
+        let _router = advertise(&net.sender, &prefix);
+        let _listener = net.sender.run(|| TcpListener::bind("[::]:631").unwrap()).unwrap();
+        let _printer = announce(&net.sender, PRINTER, &["fd09::1"]);
+        examine(&net.receiver, PRINTER, &[])
+    };
+    route_of_a_border_router: UnreachableAddress, "a border router announces a Matter node and the route to its mesh, the receiver takes no routes from router advertisements (default of Linux)", || {
+        let mesh = Mesh::new();
+        examine(&mesh.net.receiver, NODE, &[])
+    };
+    route_of_a_border_router_beside_a_default_route: ServiceSilent, "the same, and the default route leads to another router", || {
+        let mesh = Mesh::new();
+        let router = mesh.net.lab.router("router").unwrap();
+        let _port = router.connect("eth0", &mesh.net.lan, &["fd09::3/64"]).unwrap();
+        run(&mesh.net.receiver, "ip route add default via fd09::3");
+        examine(&mesh.net.receiver, NODE, &[])
     };
     two_printers_of_one_name: NameConflict, "two printers on different hosts have one name", || {
         let net = Net::new();
@@ -242,11 +260,16 @@ fn record(owner: &[&str], kind: u16, class: u16, data: &[u8]) -> Vec<u8> {
 
 /// Returns the announcement of a printer on port 631 of a host.
 fn announcement(instance: &str, host: &str, addresses: &[&str]) -> Vec<u8> {
+    announcement_of("_ipp", 631, instance, host, addresses)
+}
+
+/// Returns the announcement of a service of TCP.
+fn announcement_of(service: &str, port: u16, instance: &str, host: &str, addresses: &[&str]) -> Vec<u8> {
     const UNIQUE: u16 = 0x8001;
-    let service = ["_ipp", "_tcp", "local"];
+    let service = [service, "_tcp", "local"];
     let instance = [&[instance], &service[..]].concat();
     let host = [host, "local"];
-    let port = [&[0, 0, 0, 0][..], &631_u16.to_be_bytes(), &name(&host)].concat();
+    let port = [&[0, 0, 0, 0][..], &port.to_be_bytes(), &name(&host)].concat();
     let mut records = vec![
         record(&service, 12, 1, &name(&instance)),
         record(&instance, 33, UNIQUE, &port),
@@ -267,6 +290,11 @@ fn announce(host: &Host, instance: &str, addresses: &[&str]) -> Stream {
 
 /// Like [`announce`], with the name that the host has.
 fn announce_as(host: &Host, instance: &str, name: &str, addresses: &[&str]) -> Stream {
+    repeat(host, announcement(instance, name, addresses))
+}
+
+/// Sends an announcement on `eth0` of a host until it is dropped.
+fn repeat(host: &Host, message: Vec<u8>) -> Stream {
     let open = || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -275,8 +303,42 @@ fn announce_as(host: &Host, instance: &str, name: &str, addresses: &[&str]) -> S
         socket.set_multicast_ttl_v4(255).unwrap();
         UdpSocket::from(socket)
     };
-    let message = announcement(instance, name, addresses);
     Stream::of(host.run(open).unwrap(), (GROUP, 5353).into(), move |_| message.clone())
+}
+
+/// Sends router advertisements with an option on `eth0` of a host until it is dropped.
+fn advertise(host: &Host, option: &[u8]) -> Stream {
+    let open = || {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).unwrap();
+        socket.bind_device(Some(b"eth0")).unwrap();
+        socket.set_multicast_hops_v6(255).unwrap();
+        UdpSocket::from(socket)
+    };
+    // RFC 4861 section 4.2: not a default router.
+    let message = [&[134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], option].concat();
+    let all_nodes = (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), 0).into();
+    Stream::of(host.run(open).unwrap(), all_nodes, move |_| message.clone())
+}
+
+/// A border router of Thread: it announces a Matter node, which uses UDP, and in router advertisements the route to it.
+struct Mesh {
+    net: Net,
+    _advertisements: Stream,
+    _node: Stream,
+}
+
+const NODE: &str = "00112233AABBCCDD-0000000000000007";
+
+impl Mesh {
+    fn new() -> Self {
+        let net = Net::new();
+        run(&net.sender, "ip address add fd99::77/64 dev lo nodad");
+        // RFC 4191 section 2.3: fd99::/64, for half an hour.
+        let route = [24, 2, 64, 0, 0, 0, 7, 8, 0xfd, 0x99, 0, 0, 0, 0, 0, 0];
+        let advertisements = advertise(&net.sender, &route);
+        let node = repeat(&net.sender, announcement_of("_matter", 5540, NODE, "node", &["fd99::77"]));
+        Self { net, _advertisements: advertisements, _node: node }
+    }
 }
 
 /// An avahi daemon that publishes a printer from a file, on one interface.
@@ -593,6 +655,29 @@ pub(crate) fn a_printer_that_is_announced_and_accepts_connections() {
     assert!(texts.iter().any(|text| text.contains("at 10.9.0.1:631")), "{texts:?}");
     assert!(texts.contains(&"10.9.0.1:631 accepts connections"), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("a socket that asks received")), "{texts:?}");
+}
+
+/// It uses UDP, although the name of its service ends with `_tcp`: its host refuses connections, so it is there.
+#[test]
+pub(crate) fn a_node_of_matter_behind_a_border_router() {
+    if !has_programs() {
+        return;
+    }
+    let mesh = Mesh::new();
+    mesh.net.receiver.sysctl("net/ipv6/conf/eth0/accept_ra_rt_info_max_plen", "64").unwrap();
+    assert_healthy(&examine(&mesh.net.receiver, NODE, &[]));
+}
+
+/// The port of discard only fills the field: avahi announces each computer so.
+#[test]
+pub(crate) fn a_computer_that_is_announced_with_the_port_of_discard() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let message = announcement_of("_workstation", 9, "study", "study", &["10.9.0.1"]);
+    let _computer = repeat(&net.sender, message);
+    assert_healthy(&examine(&net.receiver, "study", &[]));
 }
 
 #[test]

@@ -259,8 +259,13 @@ fn settled(command: &str, mut value: serde_json::Value) -> String {
     }
     strip(&mut value);
     let items = value.as_array().cloned().unwrap_or_default().into_iter();
-    let is_lasting = |item: &serde_json::Value| {
-        !command.starts_with("bridge -j fdb") || item["state"] == "permanent" || item["state"] == "static"
+    // What a router has announced lasts as long as the router says.
+    let is_lasting = |item: &serde_json::Value| match command {
+        "ip -j -6 route show table all" => item["protocol"] != "ra",
+        command if command.starts_with("bridge -j fdb") => {
+            item["state"] == "permanent" || item["state"] == "static"
+        }
+        _ => true,
     };
     // The order of routes and addresses is that in which they were made.
     let mut lines: Vec<_> = items.filter(is_lasting).map(|item| item.to_string()).collect();

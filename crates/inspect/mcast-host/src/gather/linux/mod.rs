@@ -194,12 +194,14 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
         "net.core.optmem_max",
         "net.core.netdev_max_backlog",
     ];
-    const INTERFACE: [(Family, &str); 9] = [
+    const INTERFACE: [(Family, &str); 11] = [
         (Family::V4, "src_valid_mark"),
         (Family::V4, "rp_filter"),
         (Family::V4, "force_igmp_version"),
         (Family::V4, "accept_local"),
         (Family::V4, "mc_forwarding"),
+        (Family::V6, "accept_ra"),
+        (Family::V6, "accept_ra_rt_info_max_plen"),
         (Family::V6, "addr_gen_mode"),
         (Family::V6, "disable_ipv6"),
         (Family::V6, "force_mld_version"),
