@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static TERMINATED: AtomicBool = AtomicBool::new(false);
+static HUNG_UP: AtomicBool = AtomicBool::new(false);
 
-/// Notes SIGINT or SIGTERM from now on, instead of ending the process: [`has_arrived`] returns whether it came. A handler
+/// Notes SIGINT, SIGTERM or SIGHUP from now on, instead of ending the process: [`has_arrived`] returns whether it came. A handler
 /// that is installed afterwards replaces this one, and no signal is lost between the two.
 ///
 /// # Errors
@@ -29,6 +30,20 @@ pub fn note(signal: i32) -> io::Result<()> {
     }
 }
 
+/// Returns whether a signal has its default action, so that it is neither handled nor ignored, as SIGHUP is below `nohup`.
+///
+/// # Errors
+/// The system's error, such as for a number that is not a signal.
+pub fn has_default_action(signal: i32) -> io::Result<bool> {
+    // SAFETY: all bits zero are a valid action, which the call replaces.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `action` is live for the call, which changes nothing else.
+    match unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } {
+        0 => Ok(action.sa_sigaction == libc::SIG_DFL),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Returns whether a signal has arrived since it is [noted](note).
 #[must_use]
 pub fn has_arrived(signal: i32) -> bool {
@@ -39,6 +54,7 @@ fn flag(signal: i32) -> Option<&'static AtomicBool> {
     match signal {
         libc::SIGINT => Some(&INTERRUPTED),
         libc::SIGTERM => Some(&TERMINATED),
+        libc::SIGHUP => Some(&HUNG_UP),
         _ => None,
     }
 }
@@ -55,8 +71,9 @@ mod tests {
 
     #[test]
     fn a_signal_that_is_noted_does_not_end_the_process() {
+        assert!(has_default_action(libc::SIGTERM).unwrap());
         note(libc::SIGTERM).unwrap();
-        assert!(!has_arrived(libc::SIGTERM));
+        assert!(!has_arrived(libc::SIGTERM) && !has_default_action(libc::SIGTERM).unwrap());
         // SAFETY: no pointers.
         assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
         assert!(has_arrived(libc::SIGTERM) && !has_arrived(libc::SIGINT));

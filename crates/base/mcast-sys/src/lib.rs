@@ -30,7 +30,7 @@
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `protocol` (Linux) receives other IP protocols than UDP. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `link` (Linux) sends frames on an interface. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
-//! descriptors. [`pause`] waits with a precision of microseconds. `rights` (Linux) drops capabilities in all threads. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
+//! descriptors. [`pause`] waits with a precision of microseconds. `rights` (Linux) drops capabilities in all threads. `interrupts` (Unix) notes signals that end a process. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information. `xtables` (Linux) reads the tables of the old `iptables`.
 //!
 //! An operation that a system does not support returns an error of kind

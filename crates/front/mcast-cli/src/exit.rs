@@ -19,10 +19,11 @@ use crate::words;
 /// The exit statuses with their meanings, as help and the manual describe them.
 pub const STATUSES: &[(&str, &str)] = &[
     ("0", "success"),
-    ("1", "the answer is no (too few datagrams, too much loss, a fault found)"),
+    ("1", "the answer is no (too few datagrams, too much loss, a fault)"),
     ("2", "wrong usage"),
     ("3", "missing permission"),
-    ("4", "environment (no such interface, no route, no such file)"),
+    ("4", "environment (no such interface, route or file)"),
+    ("129", "SIGHUP"),
     ("130", "Ctrl-C"),
     ("143", "SIGTERM"),
 ];

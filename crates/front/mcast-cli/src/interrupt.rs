@@ -15,7 +15,8 @@ use mcast_traffic::StopSignal;
 use crate::exit::Outcome;
 use crate::sys;
 
-/// Ctrl-C, or a request to terminate. A second one ends the process at once.
+/// Ctrl-C, a request to terminate, or a hang-up that does not request a reload. A second one of the first two ends the process
+/// at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     stop: StopSignal,
@@ -114,7 +115,7 @@ impl Service {
     }
 
     /// Handles hang-ups, with which a service manager requests a reload. Without a manager a hang-up means that the
-    /// terminal has gone, and ends the process as usual.
+    /// terminal has gone, and is an [`Interrupt`].
     pub(crate) fn hangups(&self) -> anyhow::Result<Option<Hangup>> {
         self.manager.as_ref().map(|_| Hangup::catch()).transpose()
     }

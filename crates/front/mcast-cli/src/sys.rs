@@ -1,10 +1,10 @@
 //! Platform-specific functions.
 //!
 //! The platform modules offer:
-//! - `catch_interrupts(action)`: from now on Ctrl-C and a request to terminate call `action` with the exit status for
-//!   them, on some thread, instead of ending the process. A second one ends the process at once.
-//! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag instead of ending the process, on systems with
-//!   that signal.
+//! - `catch_interrupts(action)`: from now on Ctrl-C, a request to terminate and the end of the terminal (SIGHUP, unless it is
+//!   ignored or caught) call `action` with the exit status for them, on some thread, instead of ending the process. After
+//!   Ctrl-C or a request to terminate, another one ends the process at once.
+//! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag and does nothing else, on systems with that signal.
 //! - `standard_output()`: standard output as an unbuffered file.
 //! - `output_kind()`: what standard output is.
 //! - `open_inherited(descriptor)`: what this process was started with as this descriptor, for reading.
@@ -100,33 +100,49 @@ mod platform {
     use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::UnixStream;
     use std::process::Command;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use mcast_sys::interrupts;
     pub(crate) use mcast_sys::process::open_inherited;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::{flag, low_level::pipe};
+    use signal_hook::low_level::{pipe, unregister};
+    use signal_hook::{SigId, flag};
 
     use super::OutputKind;
+
+    const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    /// What a hang-up does until it requests something else.
+    static HANGUP_ACTIONS: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 
     pub(crate) fn catch_interrupts(action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
         let (mut reader, mut writer) = UnixStream::pair()?;
         let exit_status = Arc::new(AtomicUsize::new(0));
         let arrived = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in ENDS {
+            // `nohup` ignores hang-ups, and where they request a reload, they are handled already.
+            if signal == SIGHUP && !interrupts::has_default_action(signal)? {
+                continue;
+            }
             let status = 128 + signal;
             // While its first action is registered, `signal-hook` loses a signal that does not end the process any more, unless
             // another handler is there already.
             interrupts::note(signal)?;
             // In this order: from the first one on, the signal no longer ends the process; and the conditional shutdown must
             // not see the flag that the same signal sets.
-            flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
-            flag::register_conditional_shutdown(signal, status, Arc::clone(&arrived))?;
-            flag::register(signal, Arc::clone(&arrived))?;
-            pipe::register(signal, writer.try_clone()?)?;
+            let status_action = flag::register_usize(signal, Arc::clone(&exit_status), status as usize)?;
+            // The system and the shell both send a hang-up when a terminal closes.
+            if signal != SIGHUP {
+                flag::register_conditional_shutdown(signal, status, Arc::clone(&arrived))?;
+                flag::register(signal, Arc::clone(&arrived))?;
+            }
+            let wake_action = pipe::register(signal, writer.try_clone()?)?;
+            if signal == SIGHUP {
+                let mut actions = HANGUP_ACTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+                actions.extend([status_action, wake_action]);
+            }
         }
-        if let Some(signal) = [SIGINT, SIGTERM].into_iter().find(|signal| interrupts::has_arrived(*signal)) {
+        if let Some(signal) = ENDS.into_iter().find(|signal| interrupts::has_arrived(*signal)) {
             exit_status.store(128 + signal as usize, Ordering::Release);
         }
         if exit_status.load(Ordering::Acquire) != 0 {
@@ -143,7 +159,12 @@ mod platform {
     }
 
     pub(crate) fn catch_hangups(arrived: Arc<AtomicBool>) -> io::Result<()> {
-        flag::register(SIGHUP, arrived).map(drop)
+        flag::register(SIGHUP, arrived)?;
+        let actions = std::mem::take(&mut *HANGUP_ACTIONS.lock().unwrap_or_else(PoisonError::into_inner));
+        for action in actions {
+            unregister(action);
+        }
+        Ok(())
     }
 
     pub(crate) fn standard_output() -> io::Result<File> {

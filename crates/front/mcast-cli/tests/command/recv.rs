@@ -130,11 +130,23 @@ fn ctrl_c_prints_the_summary() {
 }
 
 #[test]
-fn a_request_to_terminate_prints_the_summary() {
+fn a_request_to_terminate_or_a_closed_terminal_prints_the_summary() {
     let lan = Lan::new();
-    let ended = recv(&lan.b, &[GROUP]).signalled(libc::SIGTERM);
-    assert_eq!(ended.status, Some(143), "{ended:?}");
-    assert!(ended.stderr.contains("received 0 datagrams"), "{ended:?}");
+    for (signal, status) in [(libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
+        let ended = recv(&lan.b, &[GROUP]).signalled(signal);
+        assert_eq!(ended.status, Some(status), "{ended:?}");
+        assert!(ended.stderr.contains("received 0 datagrams"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_closed_terminal_does_not_end_a_command_below_nohup() {
+    let lan = Lan::new();
+    let receiver = program(&lan.b, "nohup", &[MCAST, "recv", GROUP, "-c", "1"], false);
+    receiver.stderr.wait_for("joined");
+    receiver.child.signal(libc::SIGHUP).unwrap();
+    send(&lan.a, &[GROUP, "hello"]);
+    receiver.end().succeeded();
 }
 
 #[test]

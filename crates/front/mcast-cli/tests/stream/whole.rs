@@ -206,7 +206,7 @@ fn a_signal_while_its_handler_is_installed_ends_the_command() {
     let subscribe = [MCAST, "subscribe", GROUP, "-W"];
     let traced = program(&lan.b, "strace", &[&strace[..], &subscribe, &["1s"]].concat(), false).end();
     let calls: Vec<&str> = traced.stderr.lines().filter(|line| line.starts_with("rt_sigaction(")).collect();
-    for (signal, status) in [("SIGINT", 130), ("SIGTERM", 143)] {
+    for (signal, status) in [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)] {
         let installs = format!("rt_sigaction({signal}, {{");
         let numbers = (1..).zip(&calls).filter(|(_, line)| line.starts_with(&installs));
         let numbers: Vec<usize> = numbers.map(|(number, _)| number).collect();
