@@ -10,6 +10,7 @@ use mcast_stream::history::HistoryContent;
 use mcast_stream::log::{LogItem, LogReader};
 use mcast_stream::seal::Keys;
 
+use crate::metrics::get;
 use crate::support::{Lan, MCAST, Running, TIMEOUT, eventually, mcast, mcast_with_input, program};
 use crate::{GROUP, publisher, subscriber};
 
@@ -375,7 +376,8 @@ fn a_full_disk_stops_the_publisher_until_there_is_space() {
     // In a mount namespace of its own.
     let script = format!(
         "mount -t tmpfs -o size=512k small {disk} && head -c 400000 /dev/zero > {disk}/other && \
-         exec {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --wait-for 1 --sync none"
+         exec {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --wait-for 1 --sync none \
+         --metrics 127.0.0.1:9481"
     );
     let mut publishing = program(&lan.a, "unshare", &["-m", "sh", "-c", &script], true);
     let lines: Vec<String> = (0..3_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
@@ -385,6 +387,9 @@ fn a_full_disk_stops_the_publisher_until_there_is_space() {
     publishing.stderr.wait_for("nothing is published until it can be written");
     assert!(publishing.stderr.text().contains("free space on the disk"), "{}", publishing.stderr.text());
     assert!(!subscribing.stdout.text().contains("2999 "), "it is not in the log");
+    eventually("a publisher that is not ready", || {
+        get(&lan.a, "/ready").ends_with("\r\n\r\nnot ready: the log cannot be written\n")
+    });
     std::fs::remove_file(format!("/proc/{}/root{disk}/other", publishing.child.id())).unwrap();
     publishing.stderr.wait_for("the log can be written again");
     writing.join().unwrap();

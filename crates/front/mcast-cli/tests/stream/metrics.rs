@@ -9,7 +9,7 @@ use crate::support::{Lan, MCAST, eventually, program};
 use crate::{GROUP, subscriber};
 
 /// Returns what is at this path; nothing while nobody listens.
-fn get(host: &Host, path: &str) -> String {
+pub(crate) fn get(host: &Host, path: &str) -> String {
     let Ok(mut client) = host.run(|| TcpStream::connect("127.0.0.1:9481")).unwrap() else {
         return String::new();
     };

@@ -360,7 +360,11 @@ impl<'a> Session<'a> {
                 self.feed.add_metrics(metrics);
                 self.history.iter().for_each(|history| history.add_metrics(metrics));
                 self.snapshots.iter().for_each(|snapshots| snapshots.add_metrics(metrics));
-                (!publisher.is_any_path_up()).then(|| "no interface can send".into())
+                match (publisher.is_any_path_up(), self.is_log_refused) {
+                    (false, _) => Some("no interface can send".into()),
+                    (true, true) => Some("the log cannot be written".into()),
+                    (true, false) => None,
+                }
             });
         }
         while let Some(change) = publisher.path_change() {
