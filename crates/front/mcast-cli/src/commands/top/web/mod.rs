@@ -131,13 +131,39 @@ impl fmt::Display for ServedPage {
 /// Returns an address of this machine under which others may reach one that stands for all of them.
 fn own_address(address: IpAddr) -> IpAddr {
     let interfaces = mcast::interface::list().unwrap_or_default();
-    let mut own = interfaces.iter().flat_map(|interface| &interface.addresses).map(|own| own.address);
-    let is_global = |own: &IpAddr| !own.is_loopback() && own.is_ipv4();
-    if address.is_unspecified() { own.find(is_global).unwrap_or(address) } else { address }
+    let own = interfaces.iter().flat_map(|interface| &interface.addresses).map(|own| own.address);
+    if address.is_unspecified() { reachable(address, own).unwrap_or(address) } else { address }
+}
+
+/// Returns the address that others reach best of those that one that stands for all of them includes. IPv6 includes IPv4.
+fn reachable(all: IpAddr, own: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    let is_global = |own: &IpAddr| match own {
+        IpAddr::V4(own) => !own.is_loopback() && !own.is_link_local(),
+        IpAddr::V6(own) => all.is_ipv6() && !own.is_loopback() && !own.is_unicast_link_local(),
+    };
+    own.filter(is_global).min_by_key(IpAddr::is_ipv6)
 }
 
 /// Returns a token of 128 bits that cannot be guessed: hashes with keys that are random numbers of the system.
 fn new_token() -> String {
     let half = |number: u8| RandomState::new().hash_one(number);
     format!("{:016x}{:016x}", half(0), half(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_names_an_address_that_others_reach_in_both_families() {
+        let reached = |all: &str, own: &[&str]| {
+            reachable(all.parse().unwrap(), own.iter().map(|own| own.parse().unwrap()))
+                .map(|address| address.to_string())
+        };
+        let v6 = ["127.0.0.1", "169.254.7.7", "::1", "fe80::1", "fd00::2"];
+        assert_eq!(reached("::", &v6).as_deref(), Some("fd00::2"));
+        assert_eq!(reached("0.0.0.0", &v6), None);
+        let both = [&v6[..], &["10.0.0.2"]].concat();
+        assert_eq!(reached("::", &both).as_deref(), Some("10.0.0.2"));
+    }
 }
