@@ -122,6 +122,7 @@ fn a_position_is_resumed_although_the_log_cannot_be_reached_for_longer_than_a_st
     block(&lan.b, "tcp sport 7768");
     let second = subscriber(&lan.b, &resumed);
     second.stderr.wait_for("no history server answers; still waiting");
+    second.stderr.wait_for("name its address with --history-server");
     let until = Instant::now() + Duration::from_secs(12);
     while Instant::now() < until {
         assert!(second.stdout.len() == 0, "{}", second.stderr.text());

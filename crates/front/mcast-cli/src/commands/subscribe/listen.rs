@@ -231,7 +231,9 @@ impl<'a> Listener<'a> {
     fn handle_event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
         let is_failure =
             matches!(event, SubscriberEvent::HistoryWaiting { .. } | SubscriberEvent::HistoryFailed { .. });
-        let remedy = if is_failure { self.subscriber.history_problem().map(ToOwned::to_owned) } else { None };
+        let problem = self.subscriber.history_problem().filter(|_| is_failure);
+        let elsewhere = "if it is behind a relay or elsewhere, name its address with --history-server";
+        let remedy = problem.map(|problem| format!("{problem}; {elsewhere}"));
         self.sink.event(event, remedy)?;
         self.resume.iter_mut().for_each(|resume| resume.record_event(event));
         match event {
