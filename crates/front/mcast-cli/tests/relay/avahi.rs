@@ -9,8 +9,9 @@ use mcast_lab::Host;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::kubernetes::can_drop_rights;
 use crate::network::{Network, of_type, relay, stop};
-use crate::support::{Running, eventually, mcast, program};
+use crate::support::{MCAST, Running, eventually, mcast, program, recv};
 use crate::takeover::setting;
 
 const DAEMON_SETTINGS: &str = "[server]\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\nenable-dbus=yes\n\
@@ -28,11 +29,11 @@ struct Avahi<'a> {
 
 impl<'a> Avahi<'a> {
     fn start(host: &'a Host) -> Self {
-        Self::start_with(host, DAEMON_SETTINGS)
+        Self::start_with(host, DAEMON_SETTINGS, DAEMON_SETTINGS)
     }
 
-    /// Starts one with these settings, which are in its usual file.
-    fn start_with(host: &'a Host, settings: &str) -> Self {
+    /// Starts one with these settings, and others in its usual file.
+    fn start_with(host: &'a Host, settings: &str, usual: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
         let write = |name: &str, text: &str| {
@@ -45,13 +46,14 @@ impl<'a> Avahi<'a> {
             "avahi.conf",
             &settings.replace("[server]", &format!("[server]\nhost-name={}", host.name())),
         );
+        let usual = write("usual.conf", usual);
         let bus = program(host, "dbus-daemon", &["--nofork", "--nopidfile", "--config-file", &bus], false);
         let socket = folder.path().join("bus");
         eventually("a bus", || socket.exists());
         let mut avahi = Self { host, folder, running: vec![bus] };
         // The daemon has its socket and its process id below /run.
         let script = format!(
-            "mount -t tmpfs tmpfs /run && mount --bind {daemon} /etc/avahi/avahi-daemon.conf && \
+            "mount -t tmpfs tmpfs /run && mount --bind {usual} /etc/avahi/avahi-daemon.conf && \
              PATH=$PATH:/usr/sbin exec avahi-daemon -f {daemon} --no-drop-root --no-chroot --no-rlimits"
         );
         let daemon = avahi.program("unshare", &["-m", "sh", "-c", &script]);
@@ -145,8 +147,14 @@ fn a_reflector_beside_the_relay_is_named_by_a_check_and_at_the_start() {
     let network = Network::new(2);
     let r = network.host("r", 9, &[1, 2]);
     let rules = ["--profile", "home", "eth0", "eth1"];
-    let reflectors = |events: &[Value]| -> Vec<String> {
-        let found = of_type(events, "reflector-found").into_iter();
+    let settings = |reflects, wide_area| {
+        DAEMON_SETTINGS.replace("allow-interfaces=eth0", "allow-interfaces=eth0,eth1")
+            + &format!(
+                "[wide-area]\nenable-wide-area={wide_area}\n[reflector]\nenable-reflector={reflects}\n"
+            )
+    };
+    let reflectors = |events: &[Value], event: &str| -> Vec<String> {
+        let found = of_type(events, event).into_iter();
         found
             .map(|event| {
                 format!("{} {} {} {}", event["rule"], event["leg"], event["other_leg"], event["program"])
@@ -154,13 +162,10 @@ fn a_reflector_beside_the_relay_is_named_by_a_check_and_at_the_start() {
             .collect()
     };
     for (reflects, wide_area) in [("no", "no"), ("no", "yes"), ("yes", "no"), ("yes", "yes")] {
-        let settings = DAEMON_SETTINGS.replace("allow-interfaces=eth0", "allow-interfaces=eth0,eth1")
-            + &format!(
-                "[wide-area]\nenable-wide-area={wide_area}\n[reflector]\nenable-reflector={reflects}\n"
-            );
-        let avahi = Avahi::start_with(&r, &settings);
+        let settings = settings(reflects, wide_area);
+        let avahi = Avahi::start_with(&r, &settings, &settings);
         let checked = mcast(&r, &[&["relay", "--check", "--json"][..], &rules].concat());
-        let found = reflectors(&checked.json());
+        let found = reflectors(&checked.json(), "reflector-found");
         assert_eq!(found.len(), usize::from(reflects == "yes"), "{reflects}, {wide_area}: {checked:?}");
         let is_named = |found: &str| {
             found.starts_with(r#""mdns between eth0 and eth1"#)
@@ -169,10 +174,82 @@ fn a_reflector_beside_the_relay_is_named_by_a_check_and_at_the_start() {
         assert!(found.iter().all(|found| is_named(found)), "{found:?}");
         if reflects == wide_area {
             let (events, _) = stop(relay(&r, &rules));
-            assert_eq!(reflectors(&events), found);
+            assert_eq!(reflectors(&events, "reflector-found"), found);
         }
         drop(avahi);
     }
+    // Started with another file (-f), whose name cannot be found out.
+    let avahi = Avahi::start_with(&r, &settings("yes", "no"), &settings("no", "no"));
+    let checked = mcast(&r, &[&["relay", "--check", "--json"][..], &rules].concat());
+    assert_eq!(reflectors(&checked.json(), "reflector-likely").len(), 1, "{checked:?}");
+    drop(avahi);
+}
+
+/// A program with the name of a reflector, which has joined the group of mDNS on both interfaces.
+#[test]
+fn a_reflector_that_starts_after_the_relay_is_named_with_and_without_the_right_to_inspect_it() {
+    if !mcast_lab::has_program("setpriv", "--version", "a relay without rights") {
+        return;
+    }
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let rule = "mdns between eth0 and eth1";
+    let folder = tempfile::tempdir().unwrap();
+    let reflector = folder.path().join("mdns-repeater");
+    std::os::unix::fs::symlink(MCAST, &reflector).unwrap();
+    let without_rights = |arguments: &[&str]| {
+        let drop = ["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", MCAST];
+        program(&r, "setpriv", &[&drop, arguments].concat(), false)
+    };
+    let running = [relay(&r, &[rule]), without_rights(&["relay", "--json", rule])];
+    eventually("two relays", || running.iter().all(|relay| relay.stdout.text().contains("relay-appeared")));
+    let joins = ["recv", "--quiet", "224.0.0.251%eth0:5353", "224.0.0.251%eth1:5353"];
+    let reflecting = program(&r, &reflector.display().to_string(), &joins, false);
+    for relay in &running {
+        // Relays give up the right when they have started.
+        relay.stdout.wait_for("reflector-likely");
+    }
+    let named = |events: &[Value], event: &str| -> Vec<String> {
+        let texts = of_type(events, event).into_iter().map(|event| event["text"].to_string());
+        texts.filter(|text| text.contains(&format!("mdns-repeater ({})", reflecting.child.id()))).collect()
+    };
+    let inspected = mcast(&r, &["relay", "--check", "--json", rule]).json();
+    assert_eq!(named(&inspected, "reflector-found").len(), 1, "{inspected:?}");
+    assert_eq!(named(&inspected, "reflector-likely").len(), 0, "{inspected:?}");
+    let uninspected = without_rights(&["relay", "--check", "--json", rule]).end().json();
+    assert_eq!(named(&uninspected, "reflector-found").len(), 0, "{uninspected:?}");
+    assert_eq!(named(&uninspected, "reflector-likely").len(), 1, "{uninspected:?}");
+    for relay in running {
+        let events = stop(relay).0;
+        assert_eq!(named(&events, "reflector-likely").len(), 1, "{events:?}");
+    }
+}
+
+/// As for the unit of the service, `/proc` shows only the relay.
+#[test]
+fn a_reflector_among_hidden_processes_is_found_by_its_settings() {
+    if !can_drop_rights() {
+        return;
+    }
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("avahi-daemon.conf").display().to_string();
+    let check = |settings: &str| {
+        std::fs::write(&file, settings).unwrap();
+        let script = format!(
+            "mount -t proc -o hidepid=2 proc /proc && mount -t tmpfs tmpfs /etc/avahi && \
+             cp {file} /etc/avahi && exec setpriv --reuid=65534 --regid=65534 --clear-groups {MCAST} relay --check \
+             --json mdns between eth0 and eth1"
+        );
+        let ended = program(&r, "unshare", &["-m", "sh", "-c", &script], false).end().succeeded();
+        of_type(&ended.json(), "reflector-likely").iter().map(|event| event["program"].to_string()).collect()
+    };
+    let _joining = recv(&r, &["224.0.0.251%eth0:5353", "224.0.0.251%eth1:5353"]);
+    let named: Vec<String> = check("[reflector]\nenable-reflector=yes\n");
+    assert_eq!(named, [r#""avahi-daemon""#]);
+    let named: Vec<String> = check("[reflector]\nenable-reflector=no\n");
+    assert_eq!(named, [""; 0]);
 }
 
 /// The relay has a socket for each interface, and announces on one what is in the network of the other.

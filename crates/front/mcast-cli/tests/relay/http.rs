@@ -463,7 +463,11 @@ fn a_check_opens_nothing_and_an_address_in_use_is_refused() {
         mcast(&r, &["relay", "--check", "--json", "239.1.2.3:5000 from eth7 to http://localhost:4022"]);
     assert_eq!(absent.status, Some(1), "{absent:?}");
     // Another program may give the host the address later.
-    let later = relay_unready(&r, &["239.1.2.3:5000 from eth0 to http://10.0.7.9:4022", "-W", "3s"]);
+    let elsewhere = "239.1.2.3:5000 from eth0 to http://10.0.7.9:4022";
+    let checked = mcast(&r, &["relay", "--check", "--json", elsewhere]);
+    let events = checked.json();
+    assert_eq!((checked.status, of_type(&events, "cannot-serve").len()), (Some(1), 1), "{checked:?}");
+    let later = relay_unready(&r, &[elsewhere, "-W", "3s"]);
     later.stdout.wait_for(r#""event":"http-failed""#);
     let Ended { status, .. } = later.end();
     assert_eq!(status, Some(1), "nothing was forwarded");

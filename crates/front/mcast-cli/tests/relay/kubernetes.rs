@@ -36,7 +36,7 @@ fn container(host: &Host, user: u32, capabilities: &[String], arguments: &[Strin
 }
 
 /// Whether setpriv is there, and this is root: users of a user namespace cannot become others.
-fn can_drop_rights() -> bool {
+pub(crate) fn can_drop_rights() -> bool {
     let is_root = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"))
         && Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root || Command::new("setpriv").arg("--version").output().is_err() {

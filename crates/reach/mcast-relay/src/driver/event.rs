@@ -52,7 +52,10 @@ events! {
             address: SocketAddr,
             /// Why.
             problem: String,
-        } is Problem "http-failed" { to: format!("http://{address}"), reason: problem.clone() }: reason.clone(),
+            /// What to do about it, if anything general helps.
+            remedy: Option<String>,
+        } is Problem "http-failed" { to: format!("http://{address}"), reason: problem.clone() }: reason.clone();
+            remedy.clone(),
         /// A request of an HTTP client was refused, or a client was disconnected.
         Http(event: HttpEvent) is Note "http-refused" {
             to: format!("http://{}", event.listener),
@@ -111,10 +114,25 @@ events! {
             other_leg: names.leg(*other_leg),
             program: program.clone(),
         }: format!("{program} on this machine also carries between {leg} and {other_leg} what this rule does: {rule}");
-            Some(match program.starts_with("avahi-daemon ") {
-                true => "set enable-reflector=no in avahi-daemon.conf and restart avahi-daemon, or remove the rule".into(),
-                false => format!("stop {program}, or remove the rule"),
-            }),
+            Some(without_reflector(&program)),
+        /// A program of this machine probably carries the traffic of a rule between two of its legs: it has the name of one that
+        /// does, or its settings, and another process than the relay has joined the groups on both. It may not be inspected.
+        ReflectorLikely {
+            /// The number of the rule.
+            rule: usize,
+            /// One leg.
+            leg: LegId,
+            /// The other leg.
+            other_leg: LegId,
+            /// The name and the number of the process.
+            program: String,
+        } is Problem "reflector-likely" {
+            rule: names.rule(*rule),
+            leg: names.leg(*leg),
+            other_leg: names.leg(*other_leg),
+            program: program.clone(),
+        }: format!("{program} on this machine probably carries between {leg} and {other_leg} what this rule does: {rule}");
+            Some(format!("to be certain, run `mcast relay --check` with the same rules as root; {}", without_reflector(&program))),
         /// A tunnel is up, with a different relay at its other end.
         TunnelUp {
             /// The tunnel.
@@ -194,6 +212,16 @@ events! {
                 "add a rule with {leg} and the line `peer {name} KEY` here, or correct the name there",
                 name = escaped(name)
             )),
+    }
+}
+
+/// Returns how to have only one of a relay and another program that carries the same.
+fn without_reflector(program: &str) -> String {
+    match program.starts_with("avahi-daemon") {
+        true => {
+            "set enable-reflector=no in avahi-daemon.conf and restart avahi-daemon, or remove the rule".into()
+        }
+        false => format!("stop {program}, or remove the rule"),
     }
 }
 
@@ -462,6 +490,9 @@ impl ClassifiedError for DriverError {
             }
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another program uses this port: name another one in the rule, or stop that program".into()
+            }
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "name an address that `mcast interfaces` lists in the rule; the relay listens once this machine has it".into()
             }
             Self::AmtListener { source, .. } | Self::TunnelListener { source, .. } => match source.kind() {
                 io::ErrorKind::AddrInUse => "another program has this port; `ss -ulpn` shows which".into(),

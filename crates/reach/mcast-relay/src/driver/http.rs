@@ -14,7 +14,7 @@ use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 
 use super::clock::Clock;
-use super::{Driver, DriverError, DriverEvent, describe, gather};
+use super::{Driver, DriverError, DriverEvent, describe, gather, remedy};
 use crate::http::{
     HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpLapse, HttpRejoin, HttpRule, HttpServer, Playlist,
 };
@@ -274,9 +274,9 @@ impl Driver {
                     return Err(DriverError::Listen { address, source });
                 }
                 Err(error) => {
-                    let problem = describe(&error);
+                    let (problem, remedy) = (describe(&error), remedy(&error));
                     if self.http.failed.insert(address, problem.clone()).as_ref() != Some(&problem) {
-                        self.events.push_back(DriverEvent::HttpFailed { address, problem });
+                        self.events.push_back(DriverEvent::HttpFailed { address, problem, remedy });
                     }
                 }
             }

@@ -51,6 +51,7 @@ use leg::DriverLeg;
 use namespace::{Containers, LegNamespace};
 use path::PathSocket;
 use receive::{Batches, Registry};
+use reflectors::ReflectorSearch;
 use tunnels::Tunnels;
 
 const DATAGRAM_BYTES: usize = 65_536;
@@ -111,6 +112,7 @@ pub struct Driver {
     loops: Vec<PendingLoop>,
     tunnels: Tunnels,
     http: HttpSide,
+    reflectors: ReflectorSearch,
     containers: Containers,
     sends_queries: bool,
     wire: Wire,
@@ -169,6 +171,7 @@ impl Driver {
             changed_listeners: BTreeSet::new(),
             loops: Vec::new(),
             tunnels: Tunnels::new(),
+            reflectors: ReflectorSearch::new(),
             containers: Containers::new(options.containers),
             sends_queries: options.sends_queries,
             wire: options.wire,
@@ -349,6 +352,7 @@ impl Driver {
         let now = self.now();
         if std::mem::take(&mut self.has_new_rules) {
             // Legs exist before the outputs that name them are carried out.
+            self.reflectors.restart();
             self.add_legs()?;
             self.take_outputs()?;
             self.check_namespaces()?;
@@ -386,6 +390,7 @@ impl Driver {
         if now >= self.next_member_check {
             self.count_losses();
             self.check_local_members()?;
+            self.report_reflectors();
         }
         Ok(())
     }

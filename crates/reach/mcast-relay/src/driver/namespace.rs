@@ -29,7 +29,7 @@ enum NamespaceState {
     Own(InterfaceWatch),
     Absent,
     Open {
-        namespace: NetworkNamespace,
+        namespace: Arc<NetworkNamespace>,
         path: PathBuf,
         watch: InterfaceWatch,
     },
@@ -90,7 +90,7 @@ impl LegNamespace {
                 of_process(found.map_err(|source| DriverError::Container { leg: self.leg.clone(), source })?)
             }
         };
-        let namespace = NetworkNamespace::open(&path).map_err(failed)?;
+        let namespace = Arc::new(NetworkNamespace::open(&path).map_err(failed)?);
         let watch = namespace.run(InterfaceWatch::open).and_then(|watch| watch).map_err(failed)?;
         self.state = NamespaceState::Open { namespace, path, watch };
         Ok(true)
@@ -98,11 +98,16 @@ impl LegNamespace {
 
     /// Runs a function in it.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, DriverError> {
-        let failed = |source| self.failed(source);
+        let entered = self.entrance().ok_or_else(|| io::ErrorKind::NotFound.into());
+        entered.and_then(|entrance| entrance.run(work)).map_err(|source| self.failed(source))
+    }
+
+    /// Returns what runs functions in it, on any thread; `None` if it does not exist.
+    pub(super) fn entrance(&self) -> Option<Entrance> {
         match &self.state {
-            NamespaceState::Own(_) => Ok(work()),
-            NamespaceState::Open { namespace, .. } => namespace.run(work).map_err(failed),
-            NamespaceState::Absent => Err(failed(io::ErrorKind::NotFound.into())),
+            NamespaceState::Own(_) => Some(Entrance(None)),
+            NamespaceState::Open { namespace, .. } => Some(Entrance(Some(Arc::clone(namespace)))),
+            NamespaceState::Absent => None,
         }
     }
 
@@ -111,6 +116,18 @@ impl LegNamespace {
         match source.kind() {
             io::ErrorKind::NotFound => DriverError::NoNamespace { leg },
             _ => DriverError::Namespace { leg, source },
+        }
+    }
+}
+
+/// Runs functions in a namespace; `None` for that of the relay itself.
+pub(super) struct Entrance(Option<Arc<NetworkNamespace>>);
+
+impl Entrance {
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        match &self.0 {
+            None => Ok(work()),
+            Some(namespace) => namespace.run(work),
         }
     }
 }

@@ -10,6 +10,7 @@ pub(in crate::commands) use json::schemas;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -331,16 +332,24 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
     })?;
     http.iter().try_for_each(|rule| printer.print_report(of_http(rule, &names)))?;
     let can_forward = unreceivable.is_empty() && pairs.iter().all(|pair| pair.state != PairState::Down);
-    Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
+    Ok(Outcome::of(can_forward && http.iter().all(|rule| hindrance(rule).is_none())))
+}
+
+/// Returns why nothing can be served for a rule.
+fn hindrance(rule: &HttpRule) -> Option<&'static str> {
+    // Another port: a running relay may use this one.
+    let has_address = || UdpSocket::bind((rule.listener.ip(), 0)).is_ok();
+    match rule.is_up {
+        false => Some("the interface is unusable"),
+        true => (!has_address()).then_some("this machine does not have the address"),
+    }
 }
 
 fn of_http(rule: &HttpRule, names: &RelayNames) -> EventReport {
     let (from, to, text) = (&rule.leg_name, format!("http://{}", rule.listener), names.rule(rule.rule));
-    let (event, words) = match rule.is_up {
-        true => ("would-serve", format!("would serve from {from} at {to}, while clients request it: {text}")),
-        false => {
-            ("cannot-serve", format!("cannot serve from {from} at {to}, the interface is unusable: {text}"))
-        }
+    let (event, words) = match hindrance(rule) {
+        None => ("would-serve", format!("would serve from {from} at {to}, while clients request it: {text}")),
+        Some(why) => ("cannot-serve", format!("cannot serve from {from} at {to}, {why}: {text}")),
     };
     EventReport::new(event, words).with("rule", text).with("from", from.clone()).with("to", to)
 }
