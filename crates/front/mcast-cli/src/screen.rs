@@ -12,6 +12,7 @@ use ratatui::text::{Line, Span};
 use ratatui::{DefaultTerminal, Frame};
 
 use crate::exit::Outcome;
+use crate::sys;
 
 /// The longest wait for a key before checking for a request to terminate.
 pub(crate) const WAIT: Duration = Duration::from_millis(100);
@@ -37,6 +38,8 @@ pub(crate) trait Interactive {
 
 impl Screen {
     pub(crate) fn open() -> anyhow::Result<Self> {
+        // Without its terminal, the wait for a key would never end: each read finds the end of the input.
+        sys::end_at_hangups().context("cannot handle SIGHUP")?;
         let opened = ratatui::try_init().map(|terminal| Self { terminal });
         // If it fails, the setup may have been done in part.
         let opened = opened.inspect_err(|_| drop(ratatui::try_restore()));

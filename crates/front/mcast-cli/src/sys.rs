@@ -4,6 +4,7 @@
 //! - `catch_interrupts(action)`: from now on Ctrl-C, a request to terminate and the end of the terminal (SIGHUP, unless it is
 //!   ignored or caught) call `action` with the exit status for them, on some thread, instead of ending the process. After
 //!   Ctrl-C or a request to terminate, another one ends the process at once.
+//! - `end_at_hangups()`: from now on a hang-up that nothing ignores or catches ends the process at once.
 //! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag and does nothing else, on systems with that signal.
 //! - `standard_output()`: standard output as an unbuffered file.
 //! - `output_kind()`: what standard output is.
@@ -20,7 +21,7 @@
 pub(crate) use capabilities::{holds_capability, keep_capabilities, limit_threads};
 pub(crate) use mcast_sys::process::{end_group, lead_group};
 pub(crate) use platform::{
-    catch_hangups, catch_interrupts, open_inherited, output_kind, shell, standard_output,
+    catch_hangups, catch_interrupts, end_at_hangups, open_inherited, output_kind, shell, standard_output,
 };
 
 use std::io;
@@ -158,6 +159,15 @@ mod platform {
         std::thread::Builder::new().name("interrupt".into()).spawn(wait).map(drop)
     }
 
+    pub(crate) fn end_at_hangups() -> io::Result<()> {
+        let mut actions = HANGUP_ACTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        if !actions.is_empty() {
+            let always = Arc::new(AtomicBool::new(true));
+            actions.push(flag::register_conditional_shutdown(SIGHUP, 128 + SIGHUP, always)?);
+        }
+        Ok(())
+    }
+
     pub(crate) fn catch_hangups(arrived: Arc<AtomicBool>) -> io::Result<()> {
         flag::register(SIGHUP, arrived)?;
         let actions = std::mem::take(&mut *HANGUP_ACTIONS.lock().unwrap_or_else(PoisonError::into_inner));
@@ -202,6 +212,10 @@ mod platform {
     pub(crate) use mcast_sys::console::catch_interrupts;
 
     use super::OutputKind;
+
+    pub(crate) fn end_at_hangups() -> io::Result<()> {
+        Ok(())
+    }
 
     pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
         Ok(())

@@ -8,7 +8,7 @@ use mcast_lab::{Lab, SwitchOptions};
 use tempfile::TempDir;
 
 use crate::streams::{GROUP, Television, send_query, socket};
-use crate::support::{Lan, eventually, recv};
+use crate::support::{Lan, MCAST, eventually, program, recv};
 use crate::terminal::{Terminal, contains};
 
 const ENTER: &str = "\r";
@@ -329,6 +329,25 @@ fn ctrl_c_and_requests_to_terminate_restore_the_terminal() {
     let id = scene.screen.command_id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(scene.screen.end(), Some(143));
+}
+
+#[test]
+fn a_screen_ends_when_its_terminal_closes() {
+    if !mcast_lab::has_program("script", "--version", "a terminal that closes") {
+        return;
+    }
+    let lan = Lan::new();
+    let command = format!("stty rows 24 cols 80; TERM=xterm-256color exec {MCAST} top");
+    let terminal = program(&lan.b, "script", &["-qfc", &command, "/dev/null"], true);
+    terminal.stdout.wait_for("eth0");
+    let id = terminal.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    let command = children.split_whitespace().next().unwrap();
+    terminal.child.signal(libc::SIGKILL).unwrap();
+    eventually("the end of the command", || {
+        let status = std::fs::read_to_string(format!("/proc/{command}/stat")).unwrap_or_default();
+        status.is_empty() || status.contains(") Z ")
+    });
 }
 
 #[test]
