@@ -342,7 +342,9 @@ fn documentation_tests(packages: &[String]) -> Command {
 /// Runs the examples of these crates, each with a comma behind it.
 fn doc_tests_among(crates: &str, options: &RunOptions) -> Result<Outcome> {
     let mut command = documentation_tests(&workspace());
-    command.env("RUSTDOC", crate::root().join("xtask/runners/rustdoc-selected")).env("MCAST_EXAMPLES", crates);
+    command
+        .env("RUSTDOC", crate::root().join("xtask/runners/rustdoc-selected"))
+        .env("MCAST_EXAMPLES", crates);
     outcome(command, "rustdoc", options)
 }
 
