@@ -204,7 +204,7 @@ fn a_reflector_that_starts_after_the_relay_is_named_with_and_without_the_right_t
     let running = [relay(&r, &[rule]), without_rights(&["relay", "--json", rule])];
     eventually("two relays", || running.iter().all(|relay| relay.stdout.text().contains("relay-appeared")));
     let joins = ["recv", "--quiet", "224.0.0.251%eth0:5353", "224.0.0.251%eth1:5353"];
-    let reflecting = program(&r, &reflector.display().to_string(), &joins, false);
+    let reflecting = program(&r, reflector.display().to_string(), &joins, false);
     for relay in &running {
         // Relays give up the right when they have started.
         relay.stdout.wait_for("reflector-likely");
